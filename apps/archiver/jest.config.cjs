@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/archiver', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

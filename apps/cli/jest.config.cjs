@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/cli', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

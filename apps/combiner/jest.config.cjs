@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/combiner', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/glue-trigger', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/local', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

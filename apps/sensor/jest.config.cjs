@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/sensor', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/validator', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

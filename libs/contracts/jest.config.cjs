@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/contracts', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

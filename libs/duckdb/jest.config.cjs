@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/duckdb', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/events', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

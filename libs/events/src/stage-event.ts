@@ -1,0 +1,23 @@
+import { Matches } from 'class-validator';
+
+/** `scheduled__2024-06-25`, `manual__<ulid>` or `backfill__<date>__<ulid>`. */
+export const RUN_ID = /^(scheduled__\d{4}-\d{2}-\d{2}|manual__[0-9A-Z]{26}|backfill__\d{4}-\d{2}-\d{2}__[0-9A-Z]{26})$/;
+
+export const LOGICAL_DATE = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
+
+/** What every event says: which run it belongs to. A subclass names its topic, which is also its CloudEvents type. */
+export abstract class StageEvent {
+  @Matches(RUN_ID) readonly runId!: string;
+
+  /** Events of one key keep their order. */
+  static keyOf(event: StageEvent): string {
+    return event.runId;
+  }
+}
+
+/** A concrete event class: its schema is its decorators. */
+export interface StageEventClass<T extends StageEvent = StageEvent> {
+  new (): T;
+  readonly topic: string;
+  keyOf(event: StageEvent): string;
+}

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/job-runners', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

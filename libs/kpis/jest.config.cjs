@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/kpis', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/messaging', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

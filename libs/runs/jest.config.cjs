@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/runs', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

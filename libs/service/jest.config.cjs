@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/service', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/storage', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

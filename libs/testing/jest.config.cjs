@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/testing', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
