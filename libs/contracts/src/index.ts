@@ -1,0 +1,3 @@
+export * from './contract';
+export * from './file-reasons';
+export * from './row-rules';

@@ -1,0 +1,37 @@
+/** Why a row of a stream file is not a listen, and what a person can do about it. */
+export const ROW_REASONS = {
+  missing_user_id: 'user_id is empty: fill it in and send the row again',
+  missing_track_id: 'track_id is empty: fill it in and send the row again',
+  missing_listen_time: 'listen_time is empty: fill it in and send the row again',
+  invalid_listen_time: 'listen_time is no instant: write YYYY-MM-DD HH:MM:SS[.fff], with Z or an offset where it is not in the source time zone',
+  malformed_row: 'the row is not RFC 4180: it has more fields than the header, stray quotes, or is too long',
+  duplicate: 'the same user, track and instant was counted before: nothing to do',
+  unknown_track: 'the track is not in songs: send a songs file that has it',
+} as const;
+export type RowReason = keyof typeof ROW_REASONS;
+
+/** How many rows of each reason; reasons without rows are left out. */
+export type RowCounts = Partial<Record<RowReason, number>>;
+
+export function addCounts(...counts: readonly RowCounts[]): RowCounts {
+  const sum: RowCounts = {};
+  for (const each of counts) {
+    for (const [reason, n] of Object.entries(each) as [RowReason, number][]) {
+      if (n > 0) sum[reason] = (sum[reason] ?? 0) + n;
+    }
+  }
+  return sum;
+}
+
+export function totalOf(counts: RowCounts): number {
+  return Object.values(counts).reduce((sum, n) => sum + n, 0);
+}
+
+/**
+ * The one written form of `listen_time` (rule 2): date, blank or T, time, up to three digits of a second, and Z or an
+ * offset where there is one. RE2 and JavaScript read it alike.
+ */
+export const LISTEN_TIME = String.raw`\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,3})?(Z|[+-]\d{2}(:?\d{2})?)?`;
+
+/** What is taken off both ends of ids and texts: ASCII white space, the no-break space and the byte order mark. */
+export const BLANKS = ' \t\n\v\f\r\u00a0\ufeff';

@@ -1,0 +1,78 @@
+import { mkdir } from 'node:fs/promises';
+import path from 'node:path';
+import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api';
+
+export interface DuckDBLimits {
+  /** Bytes; what does not fit is spilled to the scratch folder. */
+  readonly memoryBytes: number;
+  readonly threads: number;
+}
+
+export type Row = Record<string, unknown>;
+
+/**
+ * One embedded DuckDB, held to its limits and to one scratch folder: it can read and write no other file, loads no
+ * extension, and its settings cannot be changed by a statement.
+ */
+export class Engine {
+  private constructor(
+    private readonly instance: DuckDBInstance,
+    private readonly connection: DuckDBConnection,
+  ) {}
+
+  static async open(scratch: string, limits: DuckDBLimits): Promise<Engine> {
+    const spill = path.join(scratch, 'spill');
+    await mkdir(spill, { recursive: true });
+    const instance = await DuckDBInstance.create(':memory:', {
+      memory_limit: `${Math.round(limits.memoryBytes / 1024)}KiB`,
+      threads: String(limits.threads),
+      temp_directory: spill,
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+    });
+    const connection = await instance.connect();
+    const engine = new Engine(instance, connection);
+    await engine.run("SET TimeZone = 'UTC'");
+    await engine.run(`SET allowed_directories = [${text(scratch)}]`);
+    await engine.run('SET enable_external_access = false');
+    await engine.run('SET lock_configuration = true');
+    return engine;
+  }
+
+  async run(sql: string, values?: Record<string, DuckDBValue>): Promise<void> {
+    await this.connection.run(sql, values);
+  }
+
+  /** All rows, for results that are known to be small. Integers come as bigint, dates as text where the SQL casts them. */
+  async rows<T extends Row>(sql: string, values?: Record<string, DuckDBValue>): Promise<T[]> {
+    const reader = await this.connection.runAndReadAll(sql, values);
+    return reader.getRowObjectsJS() as T[];
+  }
+
+  /** One whole number, the only value of a query. */
+  async count(sql: string, values?: Record<string, DuckDBValue>): Promise<number> {
+    const [row] = await this.rows(sql, values);
+    return Number(Object.values(row ?? { n: 0 })[0] ?? 0);
+  }
+
+  /** The same rows chunk by chunk, for results of any size. */
+  async *stream<T extends Row>(sql: string, values?: Record<string, DuckDBValue>): AsyncGenerator<T[]> {
+    const result = await this.connection.stream(sql, values);
+    for await (const chunk of result.yieldRowObjectJs()) yield chunk as T[];
+  }
+
+  close(): void {
+    this.connection.closeSync();
+    this.instance.closeSync();
+  }
+}
+
+/** A SQL text literal. For paths of our own making only; what comes from input goes through parameters. */
+export function text(value: string): string {
+  return `'${value.replaceAll("'", "''")}'`;
+}
+
+/** A SQL list of text literals. */
+export function textList(values: readonly string[]): string {
+  return `[${values.map(text).join(', ')}]`;
+}

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/errors', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,107 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { LocalStack } from '@music/testing';
+import { ObjectChanged, ObjectStore, keyBelow } from './index';
+
+jest.setTimeout(60_000);
+
+describe('the object store', () => {
+  let stack: LocalStack;
+  let s3: S3Client;
+  let store: ObjectStore;
+  const put = (Key: string, Body: string, Bucket = 'versioned') => s3.send(new PutObjectCommand({ Bucket, Key, Body }));
+  const read = async (object: Parameters<ObjectStore['open']>[0]) => {
+    let text = '';
+    for await (const chunk of await store.open(object)) text += String(chunk);
+    return text;
+  };
+  const head = async (bucket: string, key: string) => {
+    const found = await store.head(bucket, key);
+    if (found === undefined) throw new Error(`${key} is not there`);
+    return found;
+  };
+
+  beforeAll(async () => {
+    stack = await LocalStack.start(['s3']);
+    s3 = new S3Client({ endpoint: stack.env['AWS_ENDPOINT_URL_S3'], forcePathStyle: true, region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    store = new ObjectStore(s3);
+    for (const Bucket of ['plain', 'versioned', 'archive']) await s3.send(new CreateBucketCommand({ Bucket }));
+    await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
+  });
+  afterAll(() => stack.stop());
+
+  it('lists every page in key order and tells nothing of what is elsewhere', async () => {
+    await Promise.all(Array.from({ length: 1_050 }, (_, i) => put(`many/${String(i).padStart(4, '0')}`, 'x', 'plain')));
+    await put('other', 'x', 'plain');
+    const keys = [];
+    for await (const { key } of store.list('plain', 'many/')) keys.push(key);
+    expect(keys).toHaveLength(1_050);
+    expect(keys).toEqual([...keys].sort());
+    expect(await store.deletePrefix('plain', 'many/')).toBe(1_050);
+    expect(await store.head('plain', 'many/0000')).toBeUndefined();
+    expect(await store.head('plain', 'other')).toBeDefined();
+  });
+
+  it('will not clear a whole bucket', async () => {
+    await expect(store.deletePrefix('plain', '')).rejects.toThrow(RangeError);
+  });
+
+  it('reads the version it was asked for after another took its place', async () => {
+    await put('streams/a.csv', 'old');
+    const old = await head('versioned', 'streams/a.csv');
+    await put('streams/a.csv', 'new!');
+    expect(await read(old)).toBe('old');
+    expect(await store.deleteIfUnchanged(old)).toBe('changed');
+    expect(await read(await head('versioned', 'streams/a.csv'))).toBe('new!');
+  });
+
+  it('says so when a bucket without versions no longer has what it was asked for', async () => {
+    await put('a.csv', 'old', 'plain');
+    const old = await head('plain', 'a.csv');
+    await put('a.csv', 'new!', 'plain');
+    await expect(store.open(old)).rejects.toThrow(ObjectChanged);
+    await expect(store.copy(old, 'archive', 'a.csv')).rejects.toThrow(ObjectChanged);
+    await expect(store.open({ ...old, key: 'gone.csv' })).rejects.toThrow(ObjectChanged);
+  });
+
+  it.each(['streams/plain.csv', 'streams/a b+c&d=é/ü%2F…🎵.csv', "streams/it's #1;--.csv"])('archives %s in a Glacier class and deletes the source', async (key) => {
+    await put(key, 'listens');
+    const source = await head('versioned', key);
+    const copied = await store.copy(source, 'archive', key, 'DEEP_ARCHIVE');
+    expect(copied).toMatchObject({ size: 7, storageClass: 'DEEP_ARCHIVE' });
+    expect(await store.deleteIfUnchanged(source)).toBe('deleted');
+    expect(await store.head('versioned', key)).toBeUndefined();
+    expect(await store.deleteIfUnchanged(source)).not.toBe('changed');
+  });
+
+  it('copies what is too large for one call in parts', async () => {
+    const inParts = new ObjectStore(s3, { singleBytes: 6 * 2 ** 20, partBytes: 5 * 2 ** 20 });
+    const dir = await mkdtemp(path.join(tmpdir(), 'storage-'));
+    const bytes = randomBytes(12 * 2 ** 20);
+    await writeFile(path.join(dir, 'large'), bytes);
+    const source = await store.upload('plain', 'large', path.join(dir, 'large'));
+    await rm(dir, { recursive: true });
+    const copied = await inParts.copy(source, 'archive', 'large', 'GLACIER');
+    const hash = createHash('sha256');
+    for await (const chunk of await s3Body(copied.key)) hash.update(chunk as Buffer);
+    expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'));
+  });
+
+  const s3Body = async (key: string) => store.open(await head('archive', key));
+
+  it('keeps small JSON of its own and refuses to read a large one into memory', async () => {
+    const stored = await store.putJson('plain', 'x.json', { a: 1 });
+    expect(await store.readJson(stored)).toEqual({ a: 1 });
+    await expect(store.readJson(stored, 2)).rejects.toThrow(RangeError);
+  });
+});
+
+it('keeps long names apart where S3 would not take the key', () => {
+  expect(keyBelow('archive/', 'a.csv', '.reason.json')).toBe('archive/a.csv.reason.json');
+  const long = (end: string) => keyBelow('archive/2024-06-25/', 'ü'.repeat(510) + end);
+  expect(Buffer.byteLength(long('1'))).toBeLessThanOrEqual(1_024);
+  expect(long('1')).not.toBe(long('2'));
+});

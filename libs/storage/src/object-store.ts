@@ -1,0 +1,206 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import {
+  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand,
+  DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand,
+  type S3Client, type StorageClass, UploadPartCopyCommand,
+} from '@aws-sdk/client-s3';
+import { LastingError } from '@music/errors';
+
+/** One version of one object. */
+export interface StoredObject {
+  readonly bucket: string;
+  readonly key: string;
+  readonly etag: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly versionId?: string;
+}
+
+export interface ListedObject extends StoredObject {
+  readonly lastModified: Date;
+}
+
+export interface ObjectHead extends ListedObject {
+  readonly storageClass: string;
+}
+
+/** Thrown when an object is no longer the version that was asked for, or is gone. Trying again cannot help. */
+export class ObjectChanged extends LastingError {
+  constructor(readonly object: Pick<StoredObject, 'bucket' | 'key' | 'etag'>) {
+    super(`s3://${object.bucket}/${object.key} is no longer the version with etag ${object.etag}: it was replaced or removed`);
+  }
+}
+
+/** Thrown when a copy does not have what its source has. A copy that failed half-way is made again, so trying again can help. */
+export class CopyDiffers extends Error {
+  override readonly name = 'CopyDiffers';
+}
+
+const COPY_LIMIT_BYTES = 5 * 2 ** 30; // CopyObject takes no larger source
+const COPY_PART_BYTES = 512 * 2 ** 20;
+
+/** S3, as far as the pipeline needs it. Every call names the version it means. */
+export class ObjectStore {
+  constructor(
+    private readonly s3: S3Client,
+    private readonly copyLimits = { singleBytes: COPY_LIMIT_BYTES, partBytes: COPY_PART_BYTES },
+  ) {}
+
+  /** Every object below a prefix, page by page, in key order. */
+  async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
+    let token: string | undefined;
+    do {
+      const page = await this.s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token }));
+      for (const { Key, ETag, Size, LastModified } of page.Contents ?? []) {
+        if (Key === undefined) continue;
+        yield { bucket, key: Key, etag: ETag ?? '', size: Size ?? 0, lastModified: LastModified ?? new Date(0) };
+      }
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+
+  /** The current version, or undefined where there is none. */
+  async head(bucket: string, key: string): Promise<ObjectHead | undefined> {
+    try {
+      const head = await this.s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
+      return {
+        bucket, key, etag: head.ETag ?? '', size: head.ContentLength ?? 0, versionId: realVersion(head.VersionId),
+        lastModified: head.LastModified ?? new Date(0), storageClass: head.StorageClass ?? 'STANDARD',
+      };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw error;
+    }
+  }
+
+  /** The bytes of exactly this version. Throws ObjectChanged where it is not to be had any more. */
+  async open(object: StoredObject): Promise<Readable> {
+    try {
+      const got = await this.s3.send(new GetObjectCommand({
+        Bucket: object.bucket, Key: object.key, VersionId: object.versionId, IfMatch: object.etag,
+      }));
+      return got.Body as Readable;
+    } catch (error) {
+      throw isGone(error) ? new ObjectChanged(object) : error;
+    }
+  }
+
+  /** A small JSON object of our own. Throws where it has more than `limit` bytes. */
+  async readJson<T>(object: StoredObject, limit = 64 * 2 ** 20): Promise<T> {
+    if (object.size > limit) throw new RangeError(`s3://${object.bucket}/${object.key} has ${object.size} bytes, more than the ${limit} that are read into memory`);
+    const chunks: Buffer[] = [];
+    for await (const chunk of await this.open(object)) chunks.push(chunk as Buffer);
+    return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
+  }
+
+  async putJson(bucket: string, key: string, value: unknown): Promise<StoredObject> {
+    const body = Buffer.from(JSON.stringify(value, undefined, 1));
+    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: 'application/json' }));
+    return { bucket, key, etag: put.ETag ?? '', size: body.length, ...versionOf(put.VersionId) };
+  }
+
+  /** A local file as an object, streamed. */
+  async upload(bucket: string, key: string, file: string): Promise<StoredObject> {
+    const { size } = await stat(file);
+    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file, { highWaterMark: 2 ** 20 }), ContentLength: size }));
+    return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+  }
+
+  /**
+   * A server-side copy of exactly this version, checked by its size. Throws ObjectChanged where the source is not to be
+   * had any more, CopyDiffers where the copy is not what it should be.
+   */
+  async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<ObjectHead> {
+    try {
+      if (source.size > this.copyLimits.singleBytes) await this.copyInParts(source, bucket, key, storageClass);
+      else {
+        await this.s3.send(new CopyObjectCommand({
+          Bucket: bucket, Key: key, CopySource: copySource(source), CopySourceIfMatch: source.etag, StorageClass: storageClass,
+        }));
+      }
+    } catch (error) {
+      throw isGone(error) ? new ObjectChanged(source) : error;
+    }
+    const copied = await this.head(bucket, key);
+    if (copied === undefined || copied.size !== source.size || (storageClass !== undefined && copied.storageClass !== storageClass)) {
+      throw new CopyDiffers(`s3://${bucket}/${key} should have ${source.size} bytes in class ${storageClass ?? 'STANDARD'}, found ${copied === undefined ? 'nothing' : `${copied.size} in ${copied.storageClass}`}`);
+    }
+    return copied;
+  }
+
+  /** Removes the object if it is still this version. */
+  async deleteIfUnchanged(object: StoredObject): Promise<'deleted' | 'changed' | 'gone'> {
+    try {
+      await this.s3.send(new DeleteObjectCommand({ Bucket: object.bucket, Key: object.key, IfMatch: object.etag }));
+      return 'deleted';
+    } catch (error) {
+      if (statusOf(error) === 404) return 'gone';
+      if (statusOf(error) === 412) return 'changed';
+      throw error;
+    }
+  }
+
+  /** Removes everything below a prefix, a thousand objects a call. Gives how many there were. */
+  async deletePrefix(bucket: string, prefix: string): Promise<number> {
+    if (prefix === '') throw new RangeError(`refusing to clear all of s3://${bucket}`);
+    let count = 0;
+    let keys: string[] = [];
+    const flush = async () => {
+      if (keys.length === 0) return;
+      const { Errors } = await this.s3.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true } }));
+      if (Errors !== undefined && Errors.length > 0) throw new Error(`could not delete s3://${bucket}/${Errors[0]?.Key}: ${Errors[0]?.Message}`);
+      count += keys.length;
+      keys = [];
+    };
+    for await (const { key } of this.list(bucket, prefix)) {
+      keys.push(key);
+      if (keys.length === 1_000) await flush();
+    }
+    await flush();
+    return count;
+  }
+
+  private async copyInParts(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<void> {
+    const to = { Bucket: bucket, Key: key };
+    const { UploadId } = await this.s3.send(new CreateMultipartUploadCommand({ ...to, StorageClass: storageClass }));
+    try {
+      const parts = [];
+      for (let start = 0, n = 1; start < source.size; start += this.copyLimits.partBytes, n += 1) {
+        const end = Math.min(start + this.copyLimits.partBytes, source.size) - 1;
+        const { CopyPartResult } = await this.s3.send(new UploadPartCopyCommand({
+          ...to, UploadId, PartNumber: n, CopySource: copySource(source), CopySourceIfMatch: source.etag, CopySourceRange: `bytes=${start}-${end}`,
+        }));
+        parts.push({ PartNumber: n, ETag: CopyPartResult?.ETag });
+      }
+      await this.s3.send(new CompleteMultipartUploadCommand({ ...to, UploadId, MultipartUpload: { Parts: parts } }));
+    } catch (error) {
+      await this.s3.send(new AbortMultipartUploadCommand({ ...to, UploadId })).catch(() => undefined); // the first error is the one to tell
+      throw error;
+    }
+  }
+}
+
+function copySource({ bucket, key, versionId }: StoredObject): string {
+  const path = [bucket, ...key.split('/')].map(encodeURIComponent).join('/');
+  return versionId === undefined ? path : `${path}?versionId=${encodeURIComponent(versionId)}`;
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode;
+}
+
+function isGone(error: unknown): boolean {
+  return statusOf(error) === 412 || (statusOf(error) === 404 && (error as Error).name !== 'NoSuchBucket');
+}
+
+/** S3 says "null" for objects of a bucket without versions. */
+function realVersion(versionId: string | undefined): string | undefined {
+  return versionId === 'null' ? undefined : versionId;
+}
+
+function versionOf(versionId: string | undefined): { versionId?: string } {
+  const real = realVersion(versionId);
+  return real === undefined ? {} : { versionId: real };
+}

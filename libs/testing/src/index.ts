@@ -1,0 +1,3 @@
+export * from './child-process';
+export * from './local-stack';
+export * from './workspace';

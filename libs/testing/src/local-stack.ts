@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto';
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { Kafka, logLevel } from 'kafkajs';
+import { Child } from './child-process';
+import { workspaceRoot } from './workspace';
+
+export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
+export type Server = (typeof SERVERS)[number];
+
+const JAVA_MIN = 17;
+const JVM = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+const HOST = '127.0.0.1';
+
+/** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
+export class LocalStack {
+  private readonly children = new Map<Server, Child>();
+  private readonly ports = new Map<Server, number>();
+
+  private constructor(
+    readonly dir: string,
+    private readonly jars: string,
+    private readonly ownsDir: boolean,
+  ) {}
+
+  static async start(servers: readonly Server[] = SERVERS, dir?: string): Promise<LocalStack> {
+    const jars = path.join(workspaceRoot(), '.stack');
+    for (const server of servers) {
+      if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
+    }
+    await checkJava();
+    const stack = new LocalStack(dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))), jars, dir === undefined);
+    await mkdir(stack.dir, { recursive: true });
+    try {
+      await Promise.all(servers.map((server) => stack.startServer(server)));
+      return stack;
+    } catch (error) {
+      await stack.stop();
+      throw error;
+    }
+  }
+
+  get brokers(): string {
+    return `${HOST}:${this.ports.get('kafka')}`;
+  }
+
+  /** What the AWS SDK and the services need to find this stack. */
+  get env(): Record<string, string> {
+    const env: Record<string, string> = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+    if (this.ports.has('kafka')) env['KAFKA_BROKERS'] = this.brokers;
+    if (this.ports.has('dynamodb')) env['AWS_ENDPOINT_URL_DYNAMODB'] = `http://${HOST}:${this.ports.get('dynamodb')}`;
+    if (this.ports.has('s3')) Object.assign(env, { AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`, S3_FORCE_PATH_STYLE: 'true' });
+    return env;
+  }
+
+  /** Starts a server, or starts it again at its old port with its old data (DynamoDB's is on disk as well). */
+  async startServer(server: Server): Promise<void> {
+    const port = this.ports.get(server) ?? (await freePort());
+    this.ports.set(server, port);
+    const data = path.join(this.dir, server);
+    await mkdir(data, { recursive: true });
+    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port, data), s3: () => this.s3(port, data) }[server]();
+    const child = Child.spawn(server, 'java', [...JVM, ...args], { env: process.env, logFile: path.join(this.dir, `${server}.log`), cwd: data });
+    this.children.set(server, child);
+    await child.until(server === 'kafka' ? () => answersKafka(port) : () => answersHttp(port));
+  }
+
+  child(server: Server): Child {
+    const child = this.children.get(server);
+    if (child === undefined) throw new Error(`${server} was not started`);
+    return child;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.children.values()].map((child) => child.stop(5_000)));
+    if (this.ownsDir) await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
+  }
+
+  private async kafka(port: number, data: string): Promise<string[]> {
+    const config = path.join(data, 'server.properties');
+    const classPath = ['-cp', path.join(this.jars, 'kafka', '*')];
+    if (!existsSync(config)) {
+      const controller = await freePort();
+      await writeFile(config, Object.entries({
+        'process.roles': 'broker,controller', 'node.id': 1, 'log.dirs': path.join(data, 'log'),
+        'controller.quorum.voters': `1@${HOST}:${controller}`, 'controller.listener.names': 'CONTROLLER',
+        listeners: `PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controller}`, 'advertised.listeners': `PLAINTEXT://${HOST}:${port}`,
+        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+        // One node: the defaults ask for three.
+        'offsets.topic.replication.factor': 1, 'offsets.topic.num.partitions': 1, 'transaction.state.log.replication.factor': 1,
+        'transaction.state.log.min.isr': 1, 'share.coordinator.state.topic.replication.factor': 1, 'share.coordinator.state.topic.min.isr': 1,
+        'group.initial.rebalance.delay.ms': 0, 'auto.create.topics.enable': false,
+      }).map(([key, value]) => `${key}=${value}\n`).join(''));
+      await promisify(execFile)('java', [...JVM, ...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', config]);
+    }
+    return [...classPath, 'kafka.Kafka', config];
+  }
+
+  private async dynamodb(port: number, data: string): Promise<string[]> {
+    const libs = path.join(this.jars, 'dynamodb');
+    return ['-Dsqlite4java.library.path=' + libs, '-Djava.library.path=' + libs, '-cp', path.join(libs, '*'),
+      'com.amazonaws.services.dynamodbv2.local.main.ServerRunner', '-dbPath', data, '-sharedDb', '-disableTelemetry', '-port', String(port)];
+  }
+
+  private async s3(port: number, data: string): Promise<string[]> {
+    const [jar] = await readdir(path.join(this.jars, 's3'));
+    return ['-jar', path.join(this.jars, 's3', jar ?? ''), '--server.port=0', `--http.port=${port}`,
+      `--com.adobe.testing.s3mock.store.root=${data}`, '--com.adobe.testing.s3mock.store.retainFilesOnExit=true'];
+  }
+}
+
+/** Throws one clear message where Java is missing or too old. */
+export async function checkJava(): Promise<void> {
+  const remedy = `The local stack needs Java ${JAVA_MIN} or later: \`apt-get install openjdk-17-jre-headless\` or \`brew install openjdk@17\`.\n` +
+    'With Docker instead: `docker compose -f docker/compose.yaml up -d`, then `npm start -- --stack compose`.';
+  let version: string;
+  try {
+    const { stderr, stdout } = await promisify(execFile)('java', ['-version']);
+    version = stderr + stdout;
+  } catch {
+    throw new Error(`Java was not found. ${remedy}`);
+  }
+  const major = Number(/version "(\d+)/.exec(version)?.[1] ?? 0);
+  if (major < JAVA_MIN) throw new Error(`Java ${major} is too old. ${remedy}`);
+}
+
+export async function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, HOST, () => {
+      const { port } = server.address() as { port: number };
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function answersHttp(port: number): Promise<boolean> {
+  await fetch(`http://${HOST}:${port}/`, { signal: AbortSignal.timeout(2_000) });
+  return true;
+}
+
+async function answersKafka(port: number): Promise<boolean> {
+  const admin = new Kafka({ brokers: [`${HOST}:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin();
+  try {
+    await admin.connect();
+    await admin.listTopics();
+    return true;
+  } finally {
+    await admin.disconnect();
+  }
+}
