@@ -15,3 +15,4 @@ export * from './stage';
 export * from './stage-event';
 export * from './streams-sensed';
 export * from './topics';
+export * from './trace-context';

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import type { ObjectRef } from '@music/events';
+
+/** A stream file of a run. */
+export interface ManifestFile extends ObjectRef {
+  /** Counts from 0; rows carry it as the id of their file. */
+  readonly file: number;
+  readonly batch: number;
+  readonly lastModified: string;
+}
+
+/** An object below `streams/` that the run did not take, with why. */
+export interface LeftObject {
+  readonly key: string;
+  readonly reason: LeftReason;
+  readonly detail?: string;
+}
+
+export const LEFT_REASONS = {
+  folder_marker: 'a folder marker, not a file',
+  empty_object: 'the object has no bytes',
+  still_arriving: 'it changed too recently; a later run takes it',
+  taken: 'an earlier run took this version',
+  rejected_before: 'an earlier run rejected this version; send a corrected one',
+  vanished: 'it was replaced or removed while the manifest was frozen; a later run takes what is there',
+} as const;
+export type LeftReason = keyof typeof LEFT_REASONS;
+
+/** The frozen list of a run's source objects. Every later stage reads it; none lists the bucket again. */
+export interface Manifest {
+  readonly runId: string;
+  readonly logicalDate: string;
+  readonly frozenAt: string;
+  readonly batches: number;
+  readonly streams: readonly ManifestFile[];
+  readonly songs: readonly ObjectRef[];
+  readonly users: readonly ObjectRef[];
+  readonly left: readonly LeftObject[];
+}
+
+/** Tells one version of an object from every other, also in a bucket without versions. */
+export function versionOf(object: ObjectRef & { readonly lastModified: string | Date }): string {
+  return object.versionId ?? `${object.etag}@${new Date(object.lastModified).toISOString()}`;
+}
+
+/** Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten. */
+export function manifestKey(manifest: Manifest): string {
+  const hash = createHash('sha256').update(JSON.stringify([manifest.streams, manifest.songs, manifest.users])).digest('hex');
+  return `manifests/${manifest.runId}/${hash.slice(0, 16)}.json`;
+}

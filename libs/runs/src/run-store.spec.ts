@@ -1,0 +1,178 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { LastingError } from '@music/errors';
+import { RunRequested, deadLetterTopic, envelope } from '@music/events';
+import { LocalStack } from '@music/testing';
+import { type OwedMessage, REPLAYED_HEADER, RunStore, StageWorker, type Work, type WorkOutcome, ensureTable, messageOf, pipelineRunsTable } from './index';
+
+jest.setTimeout(60_000);
+
+const RUN = { runId: 'scheduled__2024-06-25', logicalDate: '2024-06-25', immediately: false };
+const ref = { bucket: 'b', key: 'k', etag: 'e', size: 1 };
+const requested = (runId = RUN.runId) => envelope(RunRequested, 'cli', { runId, logicalDate: '2024-06-25' });
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+describe('pipeline_runs', () => {
+  let stack: LocalStack;
+  let client: DynamoDBClient;
+  let store: RunStore;
+  let n = 0;
+
+  beforeAll(async () => {
+    stack = await LocalStack.start(['dynamodb']);
+    client = new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+  });
+  afterAll(() => stack.stop());
+  beforeEach(async () => {
+    const table = `runs-${(n += 1)}`;
+    expect(await ensureTable(client, pipelineRunsTable(table))).toBe(true);
+    expect(await ensureTable(client, pipelineRunsTable(table))).toBe(false);
+    store = new RunStore(DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } }), table);
+  });
+
+  it('makes a run once and moves it on once, with the message it owes', async () => {
+    expect(await store.createRun(RUN, new Date(0))).toBe(true);
+    expect(await store.createRun(RUN, new Date(1))).toBe(false);
+    const owed = messageOf(requested());
+    const moved = await Promise.all([1, 2, 3].map(() => store.transition(RUN.runId, 'pending', 'frozen', 'sensor', { manifest: ref, batches: 2 }, [owed])));
+    expect(moved.filter(Boolean)).toHaveLength(1);
+    expect(await store.findRun(RUN.runId)).toMatchObject({ state: 'frozen', manifest: ref, batches: 2, requestedAt: new Date(0).toISOString() });
+    const outbox = await store.listOwed('sensor');
+    expect(outbox).toMatchObject([owed]);
+    await store.strikeOwed('sensor', outbox);
+    expect(await store.listOwed('sensor')).toEqual([]);
+    await expect(store.transition(RUN.runId, 'frozen', 'completed', 'sensor')).rejects.toThrow(RangeError);
+  });
+
+  it('lists runs newest first', async () => {
+    for (let day = 1; day <= 5; day += 1) await store.createRun({ ...RUN, runId: `scheduled__2024-06-0${day}` }, new Date(day));
+    expect((await store.listRuns(2)).map(({ runId }) => runId)).toEqual(['scheduled__2024-06-05', 'scheduled__2024-06-04']);
+  });
+
+  it('lets one of two runs take a file, and a later one only from the run that was looked up', async () => {
+    const file = { key: 'streams/a b/é.csv', version: 'v1', batch: 0 };
+    const took = await Promise.all(['r1', 'r2'].map((runId) => store.takeFile({ ...file, runId }, undefined)));
+    expect(took.filter(Boolean)).toHaveLength(1);
+    const holder = took[0] ? 'r1' : 'r2';
+    expect(await store.takeFile({ ...file, runId: 'r3' }, 'r9')).toBe(false);
+    expect(await store.takeFile({ ...file, runId: 'r3' }, holder)).toBe(true);
+    expect(await store.updateFile(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
+    expect(await store.updateFile(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(true);
+    expect((await store.findFiles([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({ runId: 'r3', state: 'passed' });
+    expect(await store.listFiles('r3')).toHaveLength(1);
+  });
+
+  it('recognises content that came before under another name', async () => {
+    expect(await store.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
+    expect(await store.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
+    expect(await store.noteContent('abc', { key: 'b', version: '1', runId: 'r2' })).toBe('a (r1)');
+  });
+
+  it('keeps a turn for its run until the run ends', async () => {
+    for (const runId of ['scheduled__2024-06-01', 'scheduled__2024-06-02']) await store.createRun({ ...RUN, runId }, new Date());
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(true);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(true);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(false);
+    expect(await store.takeTurn('run', 2, 'scheduled__2024-06-02')).toBe(true);
+    await store.giveTurnBack('run', 2, 'scheduled__2024-06-02');
+    await store.transition('scheduled__2024-06-01', 'pending', 'skipped', 'sensor');
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(true);
+  });
+
+  it('counts up', async () => {
+    const numbers = await Promise.all([1, 2, 3, 4].map(() => store.nextNumber('version')));
+    expect(numbers.sort()).toEqual([1, 2, 3, 4]);
+  });
+
+  describe('a stage worker', () => {
+    const workers: StageWorker[] = [];
+    const worker = (perform: (work: Work) => Promise<WorkOutcome>, options: object = {}) => {
+      const made = new StageWorker(store, { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, ...options }, perform, async () => undefined, silent);
+      workers.push(made);
+      return made;
+    };
+    const until = async (condition: () => Promise<boolean> | boolean) => {
+      for (let i = 0; i < 200; i += 1) {
+        if (await condition()) return;
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+      throw new Error('it did not come to that');
+    };
+    beforeEach(() => store.createRun(RUN, new Date()));
+    afterEach(async () => {
+      await Promise.all(workers.splice(0).map((each) => each.stop(0)));
+    });
+
+    it('does accepted work once, however often it is asked', async () => {
+      let calls = 0;
+      const one = worker(async () => { calls += 1; return 'done'; });
+      await Promise.all([1, 2, 3].map(() => one.accept(requested(), {})));
+      await until(async () => (await store.listWork('sensor')).length === 0);
+      expect(calls).toBe(1);
+    });
+
+    it('looks again when it is asked to, without counting that as a try', async () => {
+      let calls = 0;
+      const one = worker(async () => ((calls += 1) < 6 ? { again: 5 } : 'done'));
+      await one.accept(requested(), {});
+      await until(() => calls === 6);
+    });
+
+    it('goes on with the work of a process that died', async () => {
+      await store.offerWork('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
+      await store.claimWork('sensor', requested().id, 'dead process', Date.now(), 200);
+      let calls = 0;
+      worker(async () => { calls += 1; return 'done'; }).start();
+      await until(async () => (await store.listWork('sensor')).length === 0);
+      expect(calls).toBe(1);
+    });
+
+    it('keeps its lease while it works, so that no other does the same', async () => {
+      let calls = 0;
+      const slow = async (): Promise<WorkOutcome> => { calls += 1; await new Promise((resolve) => setTimeout(resolve, 900)); return 'done'; };
+      const one = worker(slow);
+      worker(slow).start();
+      await one.accept(requested(), {});
+      await until(async () => (await store.listWork('sensor')).length === 0);
+      expect(calls).toBe(1);
+    });
+
+    const deadLetters = async (): Promise<OwedMessage[]> => (await store.listOwed('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
+
+    it('tries a passing fault again, and gives up after a while: the run fails and the event is a dead letter', async () => {
+      let calls = 0;
+      const one = worker(async () => { calls += 1; throw new Error('S3 is down'); });
+      await one.accept(requested(), { traceparent: 't' });
+      await until(async () => (await store.findRun(RUN.runId))?.state === 'failed');
+      expect(calls).toBe(3);
+      expect(await store.findRun(RUN.runId)).toMatchObject({ failedFrom: 'pending', failedStage: 'sensor', reasons: [expect.stringContaining('S3 is down')] });
+      const [dead] = await deadLetters();
+      expect(dead?.headers).toMatchObject({ traceparent: 't', 'dead-letter-topic': requested().topic, 'dead-letter-reason': expect.stringContaining('S3 is down') });
+    });
+
+    it('gives up on a lasting fault at once, and resumes the run on replay', async () => {
+      class Broken extends LastingError {}
+      let broken = true;
+      let calls = 0;
+      const one = worker(async () => { calls += 1; if (broken) throw new Broken('no'); return 'done'; });
+      await one.accept(requested(), {});
+      await until(async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.listWork('sensor')).length === 0);
+      expect(calls).toBe(1);
+      broken = false;
+      await one.accept(requested(), {});
+      await until(async () => (await store.listWork('sensor')).length === 0);
+      expect((await store.findRun(RUN.runId))?.state).toBe('failed'); // sent again is not replayed
+      await one.accept(requested(), { [REPLAYED_HEADER]: 'true' });
+      await until(async () => (await store.findRun(RUN.runId))?.state === 'pending');
+    });
+
+    it('gives up on work that kills every process that begins it', async () => {
+      await store.offerWork('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
+      for (let i = 1; i <= 3; i += 1) await store.claimWork('sensor', requested().id, `dead ${i}`, Date.now() + i * 1_000, 1);
+      const one = worker(async () => 'done');
+      await new Promise((resolve) => setTimeout(resolve, 3_100));
+      one.start();
+      await until(async () => (await deadLetters()).length === 1);
+    });
+  });
+});

@@ -1,0 +1,333 @@
+import { TransactionCanceledException } from '@aws-sdk/client-dynamodb';
+import {
+  BatchGetCommand, DeleteCommand, type DynamoDBDocumentClient, GetCommand, paginateQuery, PutCommand, QueryCommand,
+  TransactWriteCommand, type TransactWriteCommandInput, UpdateCommand,
+} from '@aws-sdk/lib-dynamodb';
+import type { Stage } from '@music/events';
+import type { LedgerEntry } from './file-ledger';
+import type { OutboxMessage, OwedMessage } from './outbox-message';
+import { type Batch, type BatchState, type Run, type RunState, TERMINAL, TRANSITIONS } from './run';
+import type { WorkItem } from './work-item';
+
+type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
+
+const runKey = (runId: string) => ({ pk: `run#${runId}`, sk: 'run' });
+const batchKey = (runId: string, batch: number) => ({ pk: `run#${runId}`, sk: `batch#${String(batch).padStart(5, '0')}` });
+const fileKey = (key: string, version: string) => ({ pk: `file#${key}`, sk: version });
+const workKey = (stage: Stage, id: string) => ({ pk: `work#${stage}`, sk: id });
+
+/** What a stage may change of a run besides its state. */
+export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
+
+/** The one truth about where runs stand: the table `pipeline_runs`. Every change names the state it expects. */
+export class RunStore {
+  constructor(
+    private readonly dynamo: DynamoDBDocumentClient,
+    private readonly table: string,
+  ) {}
+
+  // ---- runs
+
+  /** Makes a run, unless there is one of this id. Gives whether it was made. */
+  async createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately'>, now: Date): Promise<boolean> {
+    const item = { ...runKey(run.runId), ...run, state: 'pending', requestedAt: now.toISOString(), stages: {}, list: 'run' };
+    return this.ifCondition(this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })));
+  }
+
+  async findRun(runId: string): Promise<Run | undefined> {
+    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: runKey(runId), ConsistentRead: true }));
+    return Item as Run | undefined;
+  }
+
+  /** Newest first. */
+  async listRuns(limit: number): Promise<Run[]> {
+    const { Items } = await this.dynamo.send(new QueryCommand({
+      TableName: this.table, IndexName: 'runs_by_time', KeyConditionExpression: '#list = :run', ExpressionAttributeNames: { '#list': 'list' },
+      ExpressionAttributeValues: { ':run': 'run' }, ScanIndexForward: false, Limit: limit,
+    }));
+    return (Items ?? []) as Run[];
+  }
+
+  /**
+   * Moves a run on, together with the messages that the stage owes for it. Gives false, and changes nothing, where the
+   * run is no longer in the state `from`.
+   */
+  async transition(runId: string, from: RunState, to: RunState, stage: Stage, changes: RunChanges = {}, owes: readonly OutboxMessage[] = [], now = new Date()): Promise<boolean> {
+    if (!TRANSITIONS[from].includes(to)) throw new RangeError(`a run that is ${from} does not become ${to}`);
+    const set = setExpression({ ...changes, state: to });
+    const leavesStage = to !== 'frozen';
+    const expression = leavesStage ? `${set.UpdateExpression}, stages.#stage.endedAt = :now` : set.UpdateExpression;
+    await this.startStage(runId, stage, now);
+    return this.transact([
+      {
+        Update: {
+          TableName: this.table, Key: runKey(runId), UpdateExpression: expression, ConditionExpression: '#state = :from',
+          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state', ...(leavesStage ? { '#stage': stage } : {}) },
+          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from, ...(leavesStage ? { ':now': now.toISOString() } : {}) },
+        },
+      },
+      ...this.owing(stage, owes, now),
+    ]);
+  }
+
+  /** Notes when a stage first worked on a run. */
+  async startStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
+    await this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: runKey(runId), UpdateExpression: 'SET stages.#stage = :times',
+      ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(stages.#stage)',
+      ExpressionAttributeNames: { '#stage': stage }, ExpressionAttributeValues: { ':times': { startedAt: now.toISOString() } },
+    })));
+  }
+
+  /** Changes what is known of a run in a state, without moving it on. Gives false where it is in another state. */
+  async updateRun(runId: string, state: RunState, changes: RunChanges): Promise<boolean> {
+    const set = setExpression(changes);
+    return this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: runKey(runId), UpdateExpression: set.UpdateExpression, ConditionExpression: '#state = :state',
+      ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
+      ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':state': state },
+    })));
+  }
+
+  // ---- batches
+
+  /** Makes a batch together with the message that announces it, unless it is there. */
+  async createBatch(runId: string, batch: number, owes: OutboxMessage, stage: Stage): Promise<boolean> {
+    return this.transact([
+      { Put: { TableName: this.table, Item: { ...batchKey(runId, batch), runId, batch, state: 'sensed' }, ConditionExpression: 'attribute_not_exists(pk)' } },
+      ...this.owing(stage, [owes], new Date()),
+    ]);
+  }
+
+  async findBatch(runId: string, batch: number): Promise<Batch | undefined> {
+    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: batchKey(runId, batch), ConsistentRead: true }));
+    return Item as Batch | undefined;
+  }
+
+  async listBatches(runId: string): Promise<Batch[]> {
+    return this.queryAll<Batch>({ KeyConditionExpression: 'pk = :pk AND begins_with(sk, :sk)', ExpressionAttributeValues: { ':pk': `run#${runId}`, ':sk': 'batch#' }, ConsistentRead: true });
+  }
+
+  async moveBatch(runId: string, batch: number, from: BatchState, to: BatchState, changes: Partial<Batch>, stage: Stage, owes: readonly OutboxMessage[] = []): Promise<boolean> {
+    const set = setExpression({ ...changes, state: to });
+    return this.transact([
+      {
+        Update: {
+          TableName: this.table, Key: batchKey(runId, batch), UpdateExpression: set.UpdateExpression, ConditionExpression: '#state = :from',
+          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' }, ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from },
+        },
+      },
+      ...this.owing(stage, owes, new Date()),
+    ]);
+  }
+
+  // ---- the file ledger
+
+  /** The entries of these file versions; those that no run took are absent. */
+  async findFiles(files: readonly { key: string; version: string }[]): Promise<Map<string, LedgerEntry>> {
+    const found = new Map<string, LedgerEntry>();
+    for (let i = 0; i < files.length; i += 100) {
+      let keys: Record<string, unknown>[] | undefined = files.slice(i, i + 100).map(({ key, version }) => fileKey(key, version));
+      while (keys !== undefined && keys.length > 0) {
+        const got = await this.dynamo.send(new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }));
+        for (const item of (got.Responses?.[this.table] ?? []) as LedgerEntry[]) found.set(`${item.key}\n${item.version}`, item);
+        keys = got.UnprocessedKeys?.[this.table]?.Keys;
+      }
+    }
+    return found;
+  }
+
+  /** Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before. */
+  async takeFile(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId' | 'batch'>, holder: string | undefined): Promise<boolean> {
+    return this.ifCondition(this.dynamo.send(new PutCommand({
+      TableName: this.table, Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken', ledgerRun: entry.runId },
+      ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
+      ExpressionAttributeValues: { ':me': entry.runId, ':holder': holder ?? entry.runId },
+    })));
+  }
+
+  /** Writes what became of a file, as long as it is this run's. */
+  async updateFile(key: string, version: string, runId: string, changes: Partial<LedgerEntry>): Promise<boolean> {
+    const set = setExpression(changes);
+    return this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: fileKey(key, version), UpdateExpression: set.UpdateExpression, ConditionExpression: '#runId = :runId',
+      ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#runId': 'runId' }, ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':runId': runId },
+    })));
+  }
+
+  /** A run's files, by key. */
+  async listFiles(runId: string): Promise<LedgerEntry[]> {
+    return this.queryAll<LedgerEntry>({ IndexName: 'files_by_run', KeyConditionExpression: 'ledgerRun = :run', ExpressionAttributeValues: { ':run': runId } });
+  }
+
+  /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */
+  async noteContent(sha256: string, file: { key: string; version: string; runId: string }): Promise<string | undefined> {
+    const item = { pk: `content#${sha256}`, sk: 'first', key: file.key, version: file.version, runId: file.runId };
+    if (await this.ifCondition(this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })))) return undefined;
+    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: { pk: item.pk, sk: item.sk }, ConsistentRead: true }));
+    const same = Item === undefined || (Item['key'] === file.key && Item['version'] === file.version);
+    return same ? undefined : `${Item['key']} (${Item['runId']})`;
+  }
+
+  // ---- accepted work
+
+  /** Remembers work, unless it is remembered already. */
+  async offerWork(stage: Stage, item: Pick<WorkItem, 'id' | 'topic' | 'message' | 'headers'>): Promise<void> {
+    await this.ifCondition(this.dynamo.send(new PutCommand({
+      TableName: this.table, Item: { ...workKey(stage, item.id), ...item, attempts: 0, claims: 0, notBefore: 0, leaseUntil: 0 }, ConditionExpression: 'attribute_not_exists(pk)',
+    })));
+  }
+
+  async listWork(stage: Stage): Promise<WorkItem[]> {
+    return this.queryAll<WorkItem>({ KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': `work#${stage}` }, ConsistentRead: true });
+  }
+
+  /** Gives the item as it is under the new lease, or undefined where another holds it, it is not due, or it is done. */
+  async claimWork(stage: Stage, id: string, owner: string, now: number, leaseMs: number): Promise<WorkItem | undefined> {
+    try {
+      const { Attributes } = await this.dynamo.send(new UpdateCommand({
+        TableName: this.table, Key: workKey(stage, id), ReturnValues: 'ALL_NEW',
+        UpdateExpression: 'SET leaseOwner = :owner, leaseUntil = :until ADD claims :one',
+        ConditionExpression: 'attribute_exists(pk) AND leaseUntil < :now AND notBefore <= :now',
+        ExpressionAttributeValues: { ':owner': owner, ':until': now + leaseMs, ':now': now, ':one': 1 },
+      }));
+      return Attributes as WorkItem;
+    } catch (error) {
+      if (isConditionFailure(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Gives false where the lease was lost. */
+  async renewWork(stage: Stage, id: string, owner: string, until: number): Promise<boolean> {
+    return this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: workKey(stage, id), UpdateExpression: 'SET leaseUntil = :until', ConditionExpression: 'leaseOwner = :owner',
+      ExpressionAttributeValues: { ':until': until, ':owner': owner },
+    })));
+  }
+
+  /** Gives the lease back, to be worked on again from `notBefore` (epoch ms). */
+  async releaseWork(stage: Stage, id: string, owner: string, next: { notBefore: number; attempts: number; claims: number; lastError?: string }): Promise<boolean> {
+    const set = setExpression({ ...next, leaseUntil: 0 });
+    return this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: workKey(stage, id), ...set, ConditionExpression: 'leaseOwner = :owner',
+      ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':owner': owner },
+    })));
+  }
+
+  async finishWork(stage: Stage, id: string, owner: string): Promise<boolean> {
+    return this.ifCondition(this.dynamo.send(new DeleteCommand({
+      TableName: this.table, Key: workKey(stage, id), ConditionExpression: 'leaseOwner = :owner', ExpressionAttributeValues: { ':owner': owner },
+    })));
+  }
+
+  // ---- the outbox
+
+  /** Owes messages that go with no other change. */
+  async owe(stage: Stage, messages: readonly OutboxMessage[]): Promise<void> {
+    await this.transact(this.owing(stage, messages, new Date()));
+  }
+
+  /** What a stage owes, oldest first. */
+  async listOwed(stage: Stage, limit = 200): Promise<OwedMessage[]> {
+    const { Items } = await this.dynamo.send(new QueryCommand({
+      TableName: this.table, KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': `outbox#${stage}` }, ConsistentRead: true, Limit: limit,
+    }));
+    return (Items ?? []) as OwedMessage[];
+  }
+
+  async strikeOwed(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
+    await Promise.all(owed.map(({ sk }) => this.dynamo.send(new DeleteCommand({ TableName: this.table, Key: { pk: `outbox#${stage}`, sk } }))));
+  }
+
+  // ---- turns and counters
+
+  /**
+   * Whether it is the run's turn now; there are `slots` of that name. A turn stays with its run until the run gives it
+   * back or has ended, so a crash can hold nobody up.
+   */
+  async takeTurn(name: string, slots: number, runId: string): Promise<boolean> {
+    for (let slot = 1; slot <= slots; slot += 1) {
+      const key = { pk: `turn#${name}`, sk: String(slot) };
+      const take = (holder: string) => this.ifCondition(this.dynamo.send(new PutCommand({
+        TableName: this.table, Item: { ...key, holder: runId }, ConditionExpression: 'attribute_not_exists(pk) OR holder = :me OR holder = :holder',
+        ExpressionAttributeValues: { ':me': runId, ':holder': holder },
+      })));
+      if (await take(runId)) return true;
+      const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: key, ConsistentRead: true }));
+      const holder = String(Item?.['holder'] ?? runId);
+      const run = await this.findRun(holder);
+      if ((run === undefined || TERMINAL.has(run.state)) && (await take(holder))) return true;
+    }
+    return false;
+  }
+
+  async giveTurnBack(name: string, slots: number, runId: string): Promise<void> {
+    for (let slot = 1; slot <= slots; slot += 1) {
+      await this.ifCondition(this.dynamo.send(new DeleteCommand({
+        TableName: this.table, Key: { pk: `turn#${name}`, sk: String(slot) }, ConditionExpression: 'holder = :me', ExpressionAttributeValues: { ':me': runId },
+      })));
+    }
+  }
+
+  /** The next number of a counter, from 1. Numbers may be left out, never given twice. */
+  async nextNumber(counter: string): Promise<number> {
+    const { Attributes } = await this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: { pk: `counter#${counter}`, sk: 'counter' }, UpdateExpression: 'ADD #value :one', ExpressionAttributeNames: { '#value': 'value' },
+      ExpressionAttributeValues: { ':one': 1 }, ReturnValues: 'UPDATED_NEW',
+    }));
+    return Number(Attributes?.['value']);
+  }
+
+  // ---- inside
+
+  private owing(stage: Stage, messages: readonly OutboxMessage[], now: Date): Write[] {
+    return messages.map((message) => ({ Put: { TableName: this.table, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } } }));
+  }
+
+  private async transact(writes: Write[]): Promise<boolean> {
+    if (writes.length === 0) return true;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.dynamo.send(new TransactWriteCommand({ TransactItems: writes }));
+        return true;
+      } catch (error) {
+        if (!(error instanceof TransactionCanceledException)) throw error;
+        const codes = error.CancellationReasons?.map(({ Code }) => Code) ?? [];
+        if (codes.includes('ConditionalCheckFailed')) return false;
+        if (!codes.includes('TransactionConflict') || attempt === 5) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 20 * attempt));
+      }
+    }
+  }
+
+  private async ifCondition(command: Promise<unknown>): Promise<boolean> {
+    try {
+      await command;
+      return true;
+    } catch (error) {
+      if (isConditionFailure(error)) return false;
+      throw error;
+    }
+  }
+
+  private async queryAll<T>(query: object): Promise<T[]> {
+    const items: T[] = [];
+    for await (const page of paginateQuery({ client: this.dynamo }, { TableName: this.table, ...query })) items.push(...((page.Items ?? []) as T[]));
+    return items;
+  }
+}
+
+function isConditionFailure(error: unknown): boolean {
+  return (error as Error).name === 'ConditionalCheckFailedException';
+}
+
+/** `SET` of every field that has a value. */
+function setExpression(changes: object) {
+  const fields = Object.entries(changes).filter(([, value]) => value !== undefined);
+  return {
+    UpdateExpression: `SET ${fields.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
+    ExpressionAttributeNames: Object.fromEntries(fields.map(([name], i) => [`#f${i}`, name])) as Record<string, string>,
+    ExpressionAttributeValues: Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value])) as Record<string, unknown>,
+  };
+}

@@ -1,0 +1,92 @@
+import type { RowCounts } from '@music/contracts';
+import type { ObjectRef, Stage } from '@music/events';
+
+/** Where a run stands. The last four end it; `failed` can be resumed by replaying its dead letter. */
+export const RUN_STATES = ['pending', 'frozen', 'sensed', 'validated', 'published', 'completed', 'rejected', 'skipped', 'failed'] as const;
+export type RunState = (typeof RUN_STATES)[number];
+
+export const TERMINAL: ReadonlySet<RunState> = new Set<RunState>(['completed', 'rejected', 'skipped', 'failed']);
+
+/** Which state may follow which. `failed` may follow every state that does not end a run, and goes back to where it came from. */
+export const TRANSITIONS: Record<RunState, readonly RunState[]> = {
+  pending: ['frozen', 'skipped', 'failed'],
+  frozen: ['sensed', 'failed'],
+  sensed: ['validated', 'rejected', 'failed'],
+  validated: ['published', 'failed'],
+  published: ['completed', 'failed'],
+  completed: [],
+  rejected: [],
+  skipped: [],
+  failed: ['pending', 'frozen', 'sensed', 'validated', 'published'],
+};
+
+export interface RowTotals {
+  /** Rows of the files that passed: kept + all rejected. */
+  readonly read: number;
+  /** Distinct listens that were new to the lake. */
+  readonly kept: number;
+  readonly rejected: RowCounts;
+}
+
+export interface StageTimes {
+  readonly startedAt?: string;
+  readonly endedAt?: string;
+}
+
+/** The KPI job of a run. */
+export interface JobInfo {
+  readonly engine: string;
+  readonly jobRunId: string;
+  /** Where the job left its result. */
+  readonly result?: ObjectRef;
+  readonly seconds?: number;
+  readonly message?: string;
+}
+
+/** What the KPI job and validation noticed that is no reason to reject anything. */
+export interface RunNotes {
+  /** Listens of tracks that songs does not have; kept under genre `Unknown` unless the setting rejects them. */
+  readonly unknownTrackListens?: number;
+  /** Listens of users that users does not have. */
+  readonly unknownUserListens?: number;
+  /** Songs whose duration is missing or unreadable, so 0. */
+  readonly unreadableDurations?: number;
+}
+
+export interface Run {
+  readonly runId: string;
+  readonly logicalDate: string;
+  readonly state: RunState;
+  readonly requestedAt: string;
+  readonly immediately: boolean;
+  readonly manifest?: ObjectRef;
+  readonly batches?: number;
+  readonly rows?: RowTotals;
+  readonly notes?: RunNotes;
+  readonly job?: JobInfo;
+  readonly days?: readonly string[];
+  /** Of the published items. */
+  readonly version?: number;
+  /** Why it was skipped, rejected or failed. */
+  readonly reasons?: readonly string[];
+  readonly failedFrom?: RunState;
+  readonly failedStage?: Stage;
+  /** Files that were archived. */
+  readonly archivedFiles?: number;
+  readonly stages: Partial<Record<Stage, StageTimes>>;
+}
+
+export type BatchState = 'sensed' | 'combined' | 'judged';
+
+export interface Batch {
+  readonly runId: string;
+  readonly batch: number;
+  readonly state: BatchState;
+  readonly evidence?: ObjectRef;
+  readonly verdict?: ObjectRef;
+  readonly passedFiles?: number;
+  readonly rejectedFiles?: number;
+  readonly rows?: { readonly read: number; readonly rejected: RowCounts };
+  /** What is wrong with songs or users; the same in every batch. */
+  readonly unusable?: readonly string[];
+}

@@ -1,0 +1,204 @@
+import { randomUUID } from 'node:crypto';
+import { describeError, isLasting } from '@music/errors';
+import { type Envelope, RunFailed, type Stage, envelope, fromJson, toJson, traceIdOf } from '@music/events';
+import { REPLAYED_HEADER, deadLetter } from './dead-letter';
+import { messageOf } from './outbox-message';
+import { TERMINAL } from './run';
+import type { RunStore } from './run-store';
+import type { WorkItem } from './work-item';
+
+export interface WorkLogger {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** One piece of work under its lease. */
+export interface Work {
+  readonly event: Envelope;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Aborted when the lease is lost or the service stops: leave off, somebody else goes on. */
+  readonly signal: AbortSignal;
+  readonly log: WorkLogger;
+}
+
+/** `done`, or look again after so many milliseconds. */
+export type WorkOutcome = 'done' | { readonly again: number };
+
+export interface StageWorkerOptions {
+  readonly stage: Stage;
+  /** How many pieces are worked on at once. */
+  readonly concurrency: number;
+  readonly leaseMs: number;
+  /** How often work of others that stopped, and work that is due again, is looked for. */
+  readonly sweepMs: number;
+  /** Tries before a passing fault counts as a lasting one. */
+  readonly maxAttempts: number;
+  readonly retryMs: number;
+}
+
+const MAX_RETRY_MS = 60_000;
+
+/**
+ * Does a stage's work beside its message handlers. Work is remembered in `pipeline_runs` before its message is
+ * acknowledged, done under a lease, and taken over by another replica when the lease runs out. `perform` must be
+ * idempotent: it may be called again after any crash, and by two replicas at once when clocks differ by more than a lease.
+ */
+export class StageWorker {
+  private readonly owner = randomUUID();
+  private readonly active = new Map<string, { abort: AbortController; ended: Promise<void> }>();
+  private timer: NodeJS.Timeout | undefined;
+  private sweeping: Promise<void> | undefined;
+  private rung = false;
+  private stopped = false;
+
+  constructor(
+    private readonly store: RunStore,
+    private readonly options: StageWorkerOptions,
+    private readonly perform: (work: Work) => Promise<WorkOutcome>,
+    /** Called when messages may be owed. */
+    private readonly flush: () => Promise<void>,
+    private readonly log: WorkLogger,
+  ) {}
+
+  start(): void {
+    this.ring();
+  }
+
+  /** Remembers what an event asks for; then its offset may be committed. */
+  async accept(event: Envelope, headers: Readonly<Record<string, string>>): Promise<void> {
+    if (headers[REPLAYED_HEADER] !== undefined) await this.reopen(event.data.runId);
+    await this.store.offerWork(this.options.stage, { id: event.id, topic: event.topic, message: toJson(event), headers });
+    this.ring();
+  }
+
+  /** Looks for work now instead of at the next sweep. */
+  ring(): void {
+    this.rung = true;
+    if (this.stopped || this.sweeping !== undefined) return;
+    clearTimeout(this.timer);
+    this.sweeping = this.sweep()
+      .catch((error: unknown) => this.log.warn({ error: describeError(error) }, 'could not look for work; trying again'))
+      .then((dueInMs) => {
+        this.sweeping = undefined;
+        if (this.stopped) return;
+        if (this.rung) this.ring();
+        else this.timer = setTimeout(() => this.ring(), Math.min(this.options.sweepMs, Math.max(1, dueInMs ?? this.options.sweepMs))).unref();
+      });
+  }
+
+  /** Begins nothing more, waits until what was begun has ended or `graceMs` are over, then gives the leases back. */
+  async stop(graceMs: number): Promise<void> {
+    this.stopped = true;
+    clearTimeout(this.timer);
+    await this.sweeping;
+    const all = Promise.all([...this.active.values()].map(({ ended }) => ended));
+    const timeout = new Promise<'timeout'>((resolve) => setTimeout(() => resolve('timeout'), graceMs).unref());
+    if ((await Promise.race([all, timeout])) === 'timeout') {
+      for (const { abort } of this.active.values()) abort.abort(new Error('the service is stopping'));
+      await all;
+    }
+  }
+
+  /** Gives in how many milliseconds the next piece is due. */
+  private async sweep(): Promise<number | undefined> {
+    this.rung = false;
+    await this.flush();
+    let next: number | undefined;
+    const now = Date.now();
+    for (const item of await this.store.listWork(this.options.stage)) {
+      if (this.stopped) break;
+      if (this.active.has(item.id)) continue;
+      const dueAt = Math.max(item.notBefore, item.leaseUntil);
+      if (dueAt > now) {
+        next = Math.min(next ?? Infinity, dueAt - now + 1);
+        continue;
+      }
+      if (this.active.size >= this.options.concurrency) break; // the end of a piece rings
+      const claimed = await this.store.claimWork(this.options.stage, item.id, this.owner, now, this.options.leaseMs);
+      if (claimed !== undefined) this.begin(claimed);
+    }
+    return next;
+  }
+
+  private begin(item: WorkItem): void {
+    const abort = new AbortController();
+    const ended = this.work(item, abort)
+      .catch((error: unknown) => this.log.warn({ work: item.id, error: describeError(error) }, 'could not record the end of a piece of work; its lease will run out'))
+      .finally(() => {
+        this.active.delete(item.id);
+        this.ring();
+      });
+    this.active.set(item.id, { abort, ended });
+  }
+
+  private async work(item: WorkItem, abort: AbortController): Promise<void> {
+    const { stage, leaseMs, maxAttempts } = this.options;
+    const event = fromJson(item.message);
+    const fields = { runId: event.data.runId, work: item.id, traceId: traceIdOf(item.headers['traceparent']) };
+    const log: WorkLogger = {
+      info: (more, message) => this.log.info({ ...fields, ...more }, message),
+      warn: (more, message) => this.log.warn({ ...fields, ...more }, message),
+      error: (more, message) => this.log.error({ ...fields, ...more }, message),
+    };
+    const renewal = setInterval(() => {
+      this.store.renewWork(stage, item.id, this.owner, Date.now() + leaseMs).then(
+        (held) => { if (!held) abort.abort(new Error('the lease was lost')); },
+        (error: unknown) => log.warn({ error: describeError(error) }, 'could not renew the lease'),
+      );
+    }, leaseMs / 3);
+    try {
+      // A process that dies on a piece of work leaves no error behind, only one more claim.
+      if (item.claims > maxAttempts) throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
+      const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log });
+      if (outcome === 'done') await this.store.finishWork(stage, item.id, this.owner);
+      else await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0 });
+    } catch (error) {
+      const attempts = item.attempts + 1;
+      if (abort.signal.aborted) {
+        await this.store.releaseWork(stage, item.id, this.owner, { notBefore: 0, attempts: item.attempts, claims: 0, lastError: describeError(error) });
+      } else if (isLasting(error) || attempts >= maxAttempts) {
+        log.error({ error: describeError(error), attempts }, 'giving up');
+        await this.giveUp(item, event, isLasting(error) ? describeError(error) : `after ${attempts} tries: ${describeError(error)}`);
+      } else {
+        const delay = Math.min(this.options.retryMs * 2 ** (attempts - 1), MAX_RETRY_MS);
+        log.warn({ error: describeError(error), attempts, delay }, 'did not succeed; trying again');
+        await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + delay, attempts, claims: 0, lastError: describeError(error) });
+      }
+    } finally {
+      clearInterval(renewal);
+    }
+  }
+
+  /** Fails the run, in one step with the dead letter; then the work is no longer remembered. */
+  private async giveUp(item: WorkItem, event: Envelope, reason: string): Promise<void> {
+    const { stage } = this.options;
+    const dead = deadLetter(stage, { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers }, reason);
+    const { runId } = event.data;
+    for (;;) {
+      const run = await this.store.findRun(runId);
+      if (run === undefined || TERMINAL.has(run.state)) {
+        await this.store.owe(stage, [dead]);
+        break;
+      }
+      const failed = messageOf(envelope(RunFailed, stage, { runId, stage, reason: reason.slice(0, 4_000) }), item);
+      const changes = { failedFrom: run.state, failedStage: stage, reasons: [reason] };
+      if (await this.store.transition(runId, run.state, 'failed', stage, changes, [failed, dead])) break;
+    }
+    await this.store.finishWork(stage, item.id, this.owner);
+    await this.flush();
+  }
+
+  /** A replayed dead letter lets its failed run go on where it was. */
+  private async reopen(runId: string): Promise<void> {
+    const run = await this.store.findRun(runId);
+    if (run?.state !== 'failed' || run.failedFrom === undefined) return;
+    await this.store.transition(runId, 'failed', run.failedFrom, this.options.stage, { reasons: [] });
+    this.log.info({ runId }, `resumed as ${run.failedFrom}`);
+  }
+}
+
+class WorkKillsProcess extends Error {
+  override readonly name = 'WorkKillsProcess';
+  readonly lasting = true;
+}
