@@ -1,0 +1,4 @@
+export * from './day-kpis';
+export * from './kpi-items';
+export * from './kpi-table';
+export * from './listening-time';

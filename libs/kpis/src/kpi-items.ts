@@ -1,0 +1,64 @@
+import { createHash } from 'node:crypto';
+import type { DayKpis, GenreKpis, Provenance, TopGenre, TopSong } from './day-kpis';
+import { minutes, minutesPerListener } from './listening-time';
+
+export interface DayItem extends Provenance {
+  readonly date: string;
+  readonly kpi: 'day';
+  readonly listen_count: number;
+  readonly unique_listeners: number;
+  /** How many. */
+  readonly genres: number;
+}
+
+export interface GenreItem extends GenreKpis {
+  readonly date: string;
+  readonly kpi: string;
+  readonly version: number;
+  /** Minutes. */
+  readonly total_listening_time: number;
+  /** Minutes. */
+  readonly avg_listening_time_per_user: number;
+  readonly top_3_songs_per_genre: readonly Omit<TopSong, 'genre'>[];
+  readonly top_5_genres_per_day: readonly TopGenre[];
+}
+
+export interface TopGenreItem extends TopGenre { readonly date: string; readonly kpi: string; readonly version: number }
+export interface TopSongItem extends TopSong { readonly date: string; readonly kpi: string; readonly version: number }
+
+export type KpiItem = DayItem | GenreItem | TopGenreItem | TopSongItem;
+
+const MAX_PART_BYTES = 512; // a sort key takes 1,024
+
+/** A genre as a part of a sort key: `#` separates parts there, so it is escaped; a very long name gives way to its hash. */
+export function keyPart(genre: string): string {
+  const escaped = genre.replaceAll('%', '%25').replaceAll('#', '%23');
+  return Buffer.byteLength(escaped) <= MAX_PART_BYTES ? escaped : `sha256%${createHash('sha256').update(genre).digest('hex')}`;
+}
+
+export const genreKey = (genre: string): string => `genre#${keyPart(genre)}`;
+export const topSongPrefix = (genre?: string): string => (genre === undefined ? 'top-song#' : `top-song#${keyPart(genre)}#`);
+export const TOP_GENRE_PREFIX = 'top-genre#';
+
+/** The items of a day but for `day` itself, those that are queried together beside each other. */
+export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreItem | TopSongItem)[] {
+  const { date } = day;
+  const songsOf = new Map<string, TopSong[]>();
+  for (const song of day.top_songs) songsOf.set(song.genre, [...(songsOf.get(song.genre) ?? []), song]);
+  return [
+    ...day.top_genres.map((top) => ({ date, kpi: `${TOP_GENRE_PREFIX}${top.rank}`, ...top, version })),
+    ...day.genres.map((genre) => ({
+      date, kpi: genreKey(genre.genre), ...genre,
+      total_listening_time: minutes(genre.total_listening_ms),
+      avg_listening_time_per_user: minutesPerListener(genre.total_listening_ms, genre.unique_listeners),
+      top_3_songs_per_genre: (songsOf.get(genre.genre) ?? []).map(({ genre: _, ...song }) => song),
+      top_5_genres_per_day: day.top_genres,
+      version,
+    })),
+    ...day.top_songs.map((top) => ({ date, kpi: `${topSongPrefix(top.genre)}${top.rank}`, ...top, version })),
+  ];
+}
+
+export function dayItemOf(day: DayKpis, provenance: Provenance): DayItem {
+  return { date: day.date, kpi: 'day', listen_count: day.listen_count, unique_listeners: day.unique_listeners, genres: day.genres.length, ...provenance };
+}

@@ -1,0 +1,148 @@
+import { type CreateTableCommandInput, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
+import { type DynamoDBDocumentClient, paginateQuery, TransactWriteCommand, type TransactWriteCommandInput, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import type { DayKpis, Provenance } from './day-kpis';
+import { type DayItem, type GenreItem, TOP_GENRE_PREFIX, type TopGenreItem, type TopSongItem, dayItemOf, genreKey, itemsOf, topSongPrefix } from './kpi-items';
+
+type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
+
+/** Thrown when a day is read again and again while it is being published. Reading it a little later helps. */
+export class DayIsBeingPublished extends Error {
+  override readonly name = 'DayIsBeingPublished';
+}
+
+/** Partition key `date`, sort key `kpi`: each of the pipeline's questions is one Query. */
+export function kpiTable(name: string): CreateTableCommandInput {
+  return {
+    TableName: name,
+    BillingMode: 'PAY_PER_REQUEST',
+    AttributeDefinitions: ['date', 'kpi'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
+    KeySchema: [{ AttributeName: 'date', KeyType: 'HASH' }, { AttributeName: 'kpi', KeyType: 'RANGE' }],
+  };
+}
+
+const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the check of the claim
+const READ_ATTEMPTS = 25;
+
+/** The table `music_kpis_table`. */
+export class KpiTable {
+  constructor(
+    private readonly dynamo: DynamoDBDocumentClient,
+    private readonly table: string,
+  ) {}
+
+  /**
+   * Publishes a day as a whole: claims it, writes the new items, deletes those that no longer belong, and writes `day`
+   * last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write is
+   * bound to the claim, so a process that wakes up late cannot mix its version in.
+   */
+  async publish(day: DayKpis, provenance: Provenance): Promise<'published' | 'superseded'> {
+    const { version } = provenance;
+    if (!(await this.claim(day.date, version))) return 'superseded';
+    const items = itemsOf(day, version);
+    const keep = new Set(items.map(({ kpi }) => kpi));
+    const stale = (await this.query<{ kpi: string }>(day.date)).filter(({ kpi }) => kpi !== 'day' && !keep.has(kpi));
+    const writes: Write[] = [
+      ...items.map((Item) => ({ Put: { TableName: this.table, Item } })),
+      ...stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } })),
+    ];
+    for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
+      if (!(await this.writeUnderClaim(day.date, version, writes.slice(i, i + WRITES_A_TRANSACTION)))) return 'superseded';
+    }
+    return (await this.putDay(dayItemOf(day, provenance))) ? 'published' : 'superseded';
+  }
+
+  /** The day's own item, or undefined where the day was never published. */
+  async readDay(date: string): Promise<DayItem | undefined> {
+    const [day] = await this.query<DayItem>(date, 'day');
+    return day?.version === undefined ? undefined : day;
+  }
+
+  /** The most listened genres of a day, most first; at most 5 are ranked in the table, more are ranked here. */
+  async topGenres(date: string, limit: number): Promise<TopGenreItem[]> {
+    if (limit <= 5) return (await this.consistent<TopGenreItem>(date, TOP_GENRE_PREFIX)).slice(0, limit);
+    const genres = await this.consistent<GenreItem>(date, 'genre#');
+    return genres
+      .sort((a, b) => b.listen_count - a.listen_count || Buffer.compare(Buffer.from(a.genre), Buffer.from(b.genre)))
+      .slice(0, limit)
+      .map(({ genre, listen_count, version }, i) => ({ date, kpi: `${TOP_GENRE_PREFIX}${i + 1}`, rank: i + 1, genre, listen_count, version }));
+  }
+
+  /** The top songs of one genre, or of all genres by name: rank 1 first, at most three a genre. */
+  async topSongs(date: string, genre?: string, limit = 3): Promise<TopSongItem[]> {
+    return (await this.consistent<TopSongItem>(date, topSongPrefix(genre))).filter(({ rank }) => rank <= limit);
+  }
+
+  async genre(date: string, genre: string): Promise<GenreItem | undefined> {
+    return (await this.query<GenreItem>(date, genreKey(genre))).find(({ kpi }) => kpi === genreKey(genre));
+  }
+
+  async genres(date: string): Promise<GenreItem[]> {
+    return this.consistent<GenreItem>(date, 'genre#');
+  }
+
+  /** Items that are all of one version; reads again while a publishing is under way. */
+  private async consistent<T extends { version: number }>(date: string, prefix: string): Promise<T[]> {
+    for (let attempt = 1; attempt <= READ_ATTEMPTS; attempt += 1) {
+      const items = await this.query<T>(date, prefix);
+      if (new Set(items.map(({ version }) => version)).size <= 1) return items;
+      await new Promise((resolve) => setTimeout(resolve, 20 * attempt));
+    }
+    throw new DayIsBeingPublished(`${date} is being published; ask again in a moment`);
+  }
+
+  private async claim(date: string, version: number): Promise<boolean> {
+    try {
+      await this.dynamo.send(new UpdateCommand({
+        TableName: this.table, Key: { date, kpi: 'day' }, UpdateExpression: 'SET claimed_by_version = :version',
+        ConditionExpression: 'attribute_not_exists(claimed_by_version) OR claimed_by_version <= :version', ExpressionAttributeValues: { ':version': version },
+      }));
+      return true;
+    } catch (error) {
+      if ((error as Error).name === 'ConditionalCheckFailedException') return false;
+      throw error;
+    }
+  }
+
+  private async writeUnderClaim(date: string, version: number, writes: Write[]): Promise<boolean> {
+    try {
+      await this.dynamo.send(new TransactWriteCommand({
+        TransactItems: [
+          { ConditionCheck: { TableName: this.table, Key: { date, kpi: 'day' }, ConditionExpression: 'claimed_by_version = :version', ExpressionAttributeValues: { ':version': version } } },
+          ...writes,
+        ],
+      }));
+      return true;
+    } catch (error) {
+      if (error instanceof TransactionCanceledException && error.CancellationReasons?.[0]?.Code === 'ConditionalCheckFailed') return false;
+      throw error;
+    }
+  }
+
+  private async putDay(item: DayItem): Promise<boolean> {
+    const { date, kpi, ...fields } = item;
+    const names = Object.keys(fields);
+    try {
+      await this.dynamo.send(new UpdateCommand({
+        TableName: this.table, Key: { date, kpi }, UpdateExpression: `SET ${names.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
+        ConditionExpression: 'claimed_by_version = :version', ExpressionAttributeNames: Object.fromEntries(names.map((name, i) => [`#f${i}`, name])),
+        ExpressionAttributeValues: { ...Object.fromEntries(Object.values(fields).map((value, i) => [`:f${i}`, value])), ':version': item.version },
+      }));
+      return true;
+    } catch (error) {
+      if ((error as Error).name === 'ConditionalCheckFailedException') return false;
+      throw error;
+    }
+  }
+
+  private async query<T>(date: string, prefix = ''): Promise<T[]> {
+    const items: T[] = [];
+    const input = {
+      TableName: this.table, ConsistentRead: true, ExpressionAttributeNames: { '#date': 'date' },
+      ...(prefix === ''
+        ? { KeyConditionExpression: '#date = :date', ExpressionAttributeValues: { ':date': date } }
+        : { KeyConditionExpression: '#date = :date AND begins_with(kpi, :prefix)', ExpressionAttributeValues: { ':date': date, ':prefix': prefix } }),
+    };
+    for await (const page of paginateQuery({ client: this.dynamo }, input)) items.push(...((page.Items ?? []) as T[]));
+    return items;
+  }
+}
