@@ -1,4 +1,5 @@
 export * from './dead-letter';
+export * from './evidence';
 export * from './file-ledger';
 export * from './manifest';
 export * from './outbox-message';

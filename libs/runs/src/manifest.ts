@@ -46,5 +46,5 @@ export function versionOf(object: ObjectRef & { readonly lastModified: string | 
 /** Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten. */
 export function manifestKey(manifest: Manifest): string {
   const hash = createHash('sha256').update(JSON.stringify([manifest.streams, manifest.songs, manifest.users])).digest('hex');
-  return `manifests/${manifest.runId}/${hash.slice(0, 16)}.json`;
+  return `runs/${manifest.runId}/manifest-${hash.slice(0, 16)}.json`;
 }

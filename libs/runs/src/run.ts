@@ -37,8 +37,8 @@ export interface StageTimes {
 export interface JobInfo {
   readonly engine: string;
   readonly jobRunId: string;
-  /** Where the job left its result. */
-  readonly result?: ObjectRef;
+  /** Where the job left its summary; it stays in the lake bucket. */
+  readonly summary?: ObjectRef;
   readonly seconds?: number;
   readonly message?: string;
 }
@@ -64,7 +64,8 @@ export interface Run {
   readonly rows?: RowTotals;
   readonly notes?: RunNotes;
   readonly job?: JobInfo;
-  readonly days?: readonly string[];
+  /** How many days it published; its job's result names them. */
+  readonly days?: number;
   /** Of the published items. */
   readonly version?: number;
   /** Why it was skipped, rejected or failed. */

@@ -1,2 +1,3 @@
+export * from './download';
 export * from './object-key';
 export * from './object-store';

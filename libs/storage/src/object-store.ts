@@ -108,6 +108,17 @@ export class ObjectStore {
     return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
   }
 
+  /** Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content. */
+  async uploadOnce(bucket: string, key: string, file: string): Promise<StoredObject> {
+    const { size } = await stat(file);
+    return this.once(bucket, key, new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file), ContentLength: size, IfNoneMatch: '*' }));
+  }
+
+  /** Like `putJson`, unless there is an object of this key: then that one is given. */
+  async putJsonOnce(bucket: string, key: string, value: unknown): Promise<StoredObject> {
+    return this.once(bucket, key, new PutObjectCommand({ Bucket: bucket, Key: key, Body: JSON.stringify(value, undefined, 1), ContentType: 'application/json', IfNoneMatch: '*' }));
+  }
+
   /**
    * A server-side copy of exactly this version, checked by its size. Throws ObjectChanged where the source is not to be
    * had any more, CopyDiffers where the copy is not what it should be.
@@ -160,6 +171,18 @@ export class ObjectStore {
     }
     await flush();
     return count;
+  }
+
+  private async once(bucket: string, key: string, put: PutObjectCommand): Promise<StoredObject> {
+    try {
+      await this.s3.send(put);
+    } catch (error) {
+      if (statusOf(error) !== 412) throw error;
+    }
+    const stored = await this.head(bucket, key);
+    if (stored === undefined) throw new Error(`s3://${bucket}/${key} was removed while it was written`);
+    const { etag, size, versionId } = stored;
+    return { bucket, key, etag, size, ...versionOf(versionId) };
   }
 
   private async copyInParts(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<void> {

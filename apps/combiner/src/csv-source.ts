@@ -1,0 +1,31 @@
+import { text } from '@music/duckdb';
+
+/** Rows that the CSV reader itself could not split into fields; written anew by each read. */
+export const MALFORMED = 'malformed';
+
+export interface CsvSource {
+  /** A table function call whose columns are `c0`, `c1`, … and `extra`: what is right of the header's columns. */
+  readonly from: string;
+  /** The column that has a name, as SQL. No name of a file gets into the SQL. */
+  column(name: string): string;
+}
+
+/**
+ * How DuckDB reads a CSV file of ours: RFC 4180, every column as text, missing fields as null. Lines it cannot read go to
+ * the table MALFORMED (one or more rows a line, with `line`) instead of ending the read.
+ */
+export function csvSource(file: string, header: readonly string[], options: { maxRowBytes: number; sequential: boolean; strict: boolean }): CsvSource {
+  const columns = [...header.map((_, i) => `c${i}`), 'extra'].map((name) => `'${name}': 'VARCHAR'`).join(', ');
+  return {
+    from: `read_csv(${text(file)}, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',
+      null_padding = true, ignore_errors = true, store_rejects = true, rejects_table = '${MALFORMED}', rejects_scan = '${MALFORMED}_scan',
+      strict_mode = ${options.strict}, max_line_size = ${options.maxRowBytes}, parallel = ${!options.sequential})`,
+    column: (name) => {
+      const index = header.indexOf(name);
+      if (index < 0) throw new RangeError(`no column ${name}`);
+      return `c${index}`;
+    },
+  };
+}
+
+export const dropMalformed = `DROP TABLE IF EXISTS ${MALFORMED}; DROP TABLE IF EXISTS ${MALFORMED}_scan`;

@@ -1,0 +1,76 @@
+import { LISTEN_TIME } from '@music/contracts';
+import type { CsvSource } from './csv-source';
+
+export interface TimeZones {
+  /** What a `listen_time` without zone is in. */
+  readonly source: string;
+  /** Whose calendar days the KPIs are of. */
+  readonly kpi: string;
+}
+
+const MAX_ID_LENGTH = 1_024;
+const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is above 14
+
+/**
+ * SQL that types the rows of a stream file (rules 1 and 2): `user_id`, `track_id`, `listened_at` (UTC), `listen_date`,
+ * `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written.
+ * Parameters: `$blanks`, and `$source_zone` and `$kpi_zone` where they are not UTC (see `zoneParameters`).
+ */
+export function typeRows(csv: CsvSource, zones: TimeZones): string {
+  const clean = (name: string) => `nullif(trim(${csv.column(name)}, $blanks), '')`;
+  const toUtc = (local: string) => (zones.source === 'UTC' ? local : `timezone('UTC', timezone($source_zone, ${local}))`);
+  const day = zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
+  return `
+    WITH trimmed AS (
+      SELECT ${clean('user_id')} AS user_id, ${clean('track_id')} AS track_id, ${clean('listen_time')} AS listen_time, extra
+      FROM ${csv.from}
+    ),
+    -- What reads back as it was written is a real date and time in the usual form; only the rest needs the slow way.
+    usual AS (
+      SELECT *, TRY_CAST(listen_time AS TIMESTAMP) AS local
+      FROM trimmed
+    ),
+    timed AS (
+      SELECT *,
+        CASE
+          WHEN length(listen_time) = 19 AND CAST(local AS VARCHAR) = listen_time THEN ${toUtc('local')}
+          WHEN regexp_full_match(listen_time, '${LISTEN_TIME}') THEN ${unusualTime(toUtc)}
+        END AS instant
+      FROM usual
+    ),
+    dated AS (
+      SELECT *, ${day} AS listen_date
+      FROM timed
+    )
+    SELECT user_id, track_id, instant AS listened_at, listen_date,
+      CASE
+        WHEN extra IS NOT NULL OR length(user_id) > ${MAX_ID_LENGTH} OR length(track_id) > ${MAX_ID_LENGTH} THEN 'malformed_row'
+        WHEN user_id IS NULL THEN 'missing_user_id'
+        WHEN track_id IS NULL THEN 'missing_track_id'
+        WHEN listen_time IS NULL THEN 'missing_listen_time'
+        WHEN listen_date IS NULL OR listen_date NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN 'invalid_listen_time'
+      END AS reason,
+      CASE WHEN reason IS NOT NULL THEN listen_time END AS listen_time
+    FROM dated`;
+}
+
+export function zoneParameters(zones: TimeZones): Record<string, string> {
+  return { ...(zones.source === 'UTC' ? {} : { source_zone: zones.source }), ...(zones.kpi === 'UTC' ? {} : { kpi_zone: zones.kpi }) };
+}
+
+/** The instant of a `listen_time` with `T`, fraction or offset; null where its parts are no date, time or offset. */
+function unusualTime(toUtc: (local: string) => string): string {
+  const written = "replace(left(listen_time, 19), 'T', ' ')";
+  const local = `TRY_CAST(${written} AS TIMESTAMP)`;
+  const milliseconds = String.raw`to_milliseconds(CAST(rpad(regexp_extract(listen_time, '\.(\d+)', 1), 3, '0') AS INTEGER))`;
+  const offset = String.raw`regexp_extract(listen_time, '\d(Z|[+-]\d{2}(?::?\d{2})?)$', 1)`;
+  const hours = `CAST(substr(${offset}, 2, 2) AS INTEGER)`;
+  const minutes = `CAST(coalesce(nullif(right(replace(${offset}, ':', ''), -3), ''), '0') AS INTEGER)`;
+  return `CASE
+    WHEN coalesce(CAST(${local} AS VARCHAR), '') <> ${written} THEN NULL
+    WHEN ${offset} = '' THEN ${toUtc(local)} + ${milliseconds}
+    WHEN ${offset} = 'Z' THEN ${local} + ${milliseconds}
+    WHEN ${hours} > ${LAST_OFFSET_HOUR} OR ${minutes} > 59 THEN NULL
+    ELSE ${local} + ${milliseconds} - to_minutes(CASE WHEN left(${offset}, 1) = '-' THEN -1 ELSE 1 END * (${hours} * 60 + ${minutes}))
+  END`;
+}

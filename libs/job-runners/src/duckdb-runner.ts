@@ -1,0 +1,52 @@
+import { randomUUID } from 'node:crypto';
+import type { DuckDBLimits } from '@music/duckdb';
+import { describeError, isLasting } from '@music/errors';
+import type { ObjectStore } from '@music/storage';
+import { runDuckDBJob } from './duckdb-job';
+import type { JobRunner, JobStatus, KpiJob } from './job-runner';
+
+/** Runs KPI jobs in this process. A job ends with its process and is started again by whoever takes the run over. */
+export class DuckDBRunner implements JobRunner {
+  readonly engine = 'duckdb';
+  private readonly jobs = new Map<string, { readonly runId: string; readonly ended: Promise<void>; status: JobStatus }>();
+  private readonly stop = new AbortController();
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly scratch: string,
+    private readonly limits: DuckDBLimits,
+  ) {}
+
+  async start(job: KpiJob): Promise<string> {
+    for (const [id, { runId, status }] of this.jobs) if (runId === job.runId && status.state === 'running') return id;
+    const id = `duckdb-${randomUUID()}`;
+    const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal).then(
+      (summary) => this.end(id, { state: 'succeeded', summary }),
+      (error: unknown) => this.end(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
+    );
+    this.jobs.set(id, { runId: job.runId, ended, status: { state: 'running' } });
+    return id;
+  }
+
+  async poll(jobRunId: string): Promise<JobStatus> {
+    const job = this.jobs.get(jobRunId);
+    if (job === undefined) return { state: 'lost' };
+    if (job.status.state !== 'running') this.jobs.delete(jobRunId);
+    return job.status;
+  }
+
+  /** Resolves when a job has ended, well or not; at once for one that is not known. */
+  async ended(jobRunId: string): Promise<void> {
+    await this.jobs.get(jobRunId)?.ended;
+  }
+
+  async close(): Promise<void> {
+    this.stop.abort(new Error('the service is stopping'));
+    await Promise.all([...this.jobs.values()].map(({ ended }) => ended));
+  }
+
+  private end(id: string, status: JobStatus): void {
+    const job = this.jobs.get(id);
+    if (job !== undefined) job.status = status;
+  }
+}

@@ -1,0 +1,2 @@
+export * from './duckdb-runner';
+export * from './job-runner';

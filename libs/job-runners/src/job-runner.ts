@@ -1,0 +1,52 @@
+import type { ObjectRef } from '@music/events';
+
+/** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
+export interface KpiJob {
+  readonly runId: string;
+  /** Parquet objects of the listens that passed, as the combiner wrote them. */
+  readonly listens: readonly ObjectRef[];
+  /** Parquet objects of the catalogue and of the users. */
+  readonly songs: readonly ObjectRef[];
+  readonly users: readonly ObjectRef[];
+  readonly lakeBucket: string;
+  /** Where the days' KPIs go until they are published; the prefix ends with `/`. */
+  readonly resultBucket: string;
+  readonly resultPrefix: string;
+  readonly keepUnknownTracks: boolean;
+}
+
+/** What a KPI job leaves in the lake bucket as `summaryKey`; it names the DayKpis object of each day. */
+export interface KpiJobSummary {
+  readonly runId: string;
+  readonly engine: string;
+  readonly days: readonly { readonly date: string; readonly kpis: ObjectRef; readonly lake?: ObjectRef }[];
+  /** Rows of the run that passed validation, repetitions included. */
+  readonly runRows: number;
+  readonly newListens: number;
+  readonly unknownTrackListens: number;
+  readonly unknownUserListens: number;
+  readonly unreadableDurations: number;
+  readonly seconds: number;
+}
+
+export type JobStatus =
+  | { readonly state: 'running' }
+  | { readonly state: 'succeeded'; readonly summary: ObjectRef }
+  | { readonly state: 'failed'; readonly message: string; readonly lasting: boolean }
+  /** Nobody knows this job any more: the process that did it is gone. It may be started again. */
+  | { readonly state: 'lost' };
+
+/** An engine that runs KPI jobs. Running one twice gives the same lake and the same result. */
+export interface JobRunner {
+  readonly engine: string;
+  /** Starts the run's job, or adopts the one that is under way. Gives the job's id. */
+  start(job: KpiJob): Promise<string>;
+  poll(jobRunId: string): Promise<JobStatus>;
+  /** Ends what can be ended when the service stops. A job that lives elsewhere goes on and is adopted again. */
+  close(): Promise<void>;
+}
+
+/** A run's object in the lake: one a day and run, so that writing it again replaces it. */
+export const lakeKey = (date: string, runId: string): string => `listens/date=${date}/${runId}.parquet`;
+export const lakePrefix = (date: string): string => `listens/date=${date}/`;
+export const summaryKey = (runId: string): string => `runs/${runId}/summary.json`;

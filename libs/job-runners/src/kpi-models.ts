@@ -1,0 +1,18 @@
+import catalogue from '@music/glue/sql/catalogue.sql';
+import countedListens from '@music/glue/sql/counted_listens.sql';
+import day from '@music/glue/sql/day.sql';
+import genreDay from '@music/glue/sql/genre_day.sql';
+import newListens from '@music/glue/sql/new_listens.sql';
+import runReport from '@music/glue/sql/run_report.sql';
+import topGenres from '@music/glue/sql/top_genres.sql';
+import topSongs from '@music/glue/sql/top_songs.sql';
+import trackGenreDay from '@music/glue/sql/track_genre_day.sql';
+
+/** The text of every model of `glue/sql/`. */
+export const MODELS = {
+  new_listens: newListens, catalogue, counted_listens: countedListens, track_genre_day: trackGenreDay, genre_day: genreDay,
+  top_songs: topSongs, top_genres: topGenres, day, run_report: runReport,
+} as const;
+
+export const countedListensSql = (keepUnknownTracks: boolean): string =>
+  MODELS.counted_listens.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');

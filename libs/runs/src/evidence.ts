@@ -1,0 +1,52 @@
+import type { FileReason, RowCounts } from '@music/contracts';
+import type { ObjectRef } from '@music/events';
+
+/** What the combiner saw in one input file. It judges nothing. */
+export interface FileEvidence {
+  /** Its number in the manifest; for songs and users their place there. */
+  readonly file: number;
+  readonly key: string;
+  /** Of the bytes that were read; absent where it could not be read to its end. */
+  readonly sha256?: string;
+  /** The header, as far as there is one. */
+  readonly columns: readonly string[];
+  readonly rows: number;
+  readonly rejected: RowCounts;
+  /** Why it could not be read, where it could not. */
+  readonly defect?: FileReason;
+  readonly detail?: string;
+}
+
+/** One Parquet object of listens, with the files whose rows are in it. A file is in one part. */
+export interface ListensPart {
+  readonly object: ObjectRef;
+  readonly files: readonly number[];
+  readonly rows: number;
+}
+
+/** A songs or users file as Parquet, once per content. */
+export interface TableEvidence extends FileEvidence {
+  readonly parquet?: ObjectRef;
+}
+
+export interface BatchEvidence {
+  readonly runId: string;
+  readonly batch: number;
+  readonly files: readonly FileEvidence[];
+  readonly parts: readonly ListensPart[];
+  /** A CSV of the rows that broke a row rule, where there are any: file, row (from 1, below the header), reason, columns. */
+  readonly rejectedRows?: ObjectRef;
+  /** Only in the evidence of batch 0. */
+  readonly songs?: readonly TableEvidence[];
+  readonly users?: readonly TableEvidence[];
+}
+
+/** What the validator decided about a batch, for the KPI job. */
+export interface BatchVerdict {
+  readonly runId: string;
+  readonly batch: number;
+  /** Listens of the files that passed, and of no other. */
+  readonly listens: readonly ObjectRef[];
+  readonly songs?: readonly ObjectRef[];
+  readonly users?: readonly ObjectRef[];
+}
