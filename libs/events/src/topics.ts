@@ -41,18 +41,21 @@ export interface TopicSpec {
   readonly partitions: number;
   /** Milliseconds. */
   readonly retentionMs: number;
+  /** Bytes. Topics for what went wrong take a message together with the headers that say so. */
+  readonly maxMessageBytes: number;
 }
 
 const DAY_MS = 86_400_000;
+const MESSAGE_BYTES = 2 ** 20;
 
 /** All topics of the pipeline. Batches spread over more partitions, so that their stages can be scaled. */
 export function topicSpecs(retryLevels: number): TopicSpec[] {
   const parallel: ReadonlySet<string> = new Set([StreamsSensed.topic, BatchCombined.topic]);
   return [
-    ...STAGE_EVENTS.map(({ topic }) => ({ topic, partitions: parallel.has(topic) ? 12 : 3, retentionMs: 14 * DAY_MS })),
+    ...STAGE_EVENTS.map(({ topic }) => ({ topic, partitions: parallel.has(topic) ? 12 : 3, retentionMs: 14 * DAY_MS, maxMessageBytes: MESSAGE_BYTES })),
     ...STAGES.flatMap((stage) => [
-      ...Array.from({ length: retryLevels }, (_, i) => ({ topic: retryTopic(stage, i + 1), partitions: 1, retentionMs: 14 * DAY_MS })),
-      { topic: deadLetterTopic(stage), partitions: 1, retentionMs: 90 * DAY_MS },
+      ...Array.from({ length: retryLevels }, (_, i) => ({ topic: retryTopic(stage, i + 1), partitions: 1, retentionMs: 14 * DAY_MS, maxMessageBytes: 2 * MESSAGE_BYTES })),
+      { topic: deadLetterTopic(stage), partitions: 1, retentionMs: 90 * DAY_MS, maxMessageBytes: 2 * MESSAGE_BYTES },
     ]),
   ];
 }

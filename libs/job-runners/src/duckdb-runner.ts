@@ -28,16 +28,14 @@ export class DuckDBRunner implements JobRunner {
     return id;
   }
 
-  async poll(jobRunId: string): Promise<JobStatus> {
+  async poll(jobRunId: string, waitMs: number): Promise<JobStatus> {
     const job = this.jobs.get(jobRunId);
     if (job === undefined) return { state: 'lost' };
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([job.ended, new Promise((resolve) => { timer = setTimeout(resolve, waitMs); })]);
+    clearTimeout(timer);
     if (job.status.state !== 'running') this.jobs.delete(jobRunId);
     return job.status;
-  }
-
-  /** Resolves when a job has ended, well or not; at once for one that is not known. */
-  async ended(jobRunId: string): Promise<void> {
-    await this.jobs.get(jobRunId)?.ended;
   }
 
   async close(): Promise<void> {

@@ -41,7 +41,8 @@ export interface JobRunner {
   readonly engine: string;
   /** Starts the run's job, or adopts the one that is under way. Gives the job's id. */
   start(job: KpiJob): Promise<string>;
-  poll(jobRunId: string): Promise<JobStatus>;
+  /** How the job stands; where the engine can tell at once, this waits up to `waitMs` for its end. */
+  poll(jobRunId: string, waitMs: number): Promise<JobStatus>;
   /** Ends what can be ended when the service stops. A job that lives elsewhere goes on and is adopted again. */
   close(): Promise<void>;
 }

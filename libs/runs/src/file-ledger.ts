@@ -11,7 +11,6 @@ export interface LedgerEntry {
   readonly key: string;
   readonly version: string;
   readonly runId: string;
-  readonly batch: number;
   readonly state: FileState;
   readonly sha256?: string;
   readonly reason?: FileReason;

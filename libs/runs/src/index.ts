@@ -1,5 +1,6 @@
 export * from './dead-letter';
 export * from './evidence';
+export * from './fail-run';
 export * from './file-ledger';
 export * from './manifest';
 export * from './outbox-message';

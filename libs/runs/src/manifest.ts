@@ -38,9 +38,12 @@ export interface Manifest {
   readonly left: readonly LeftObject[];
 }
 
-/** Tells one version of an object from every other, also in a bucket without versions. */
-export function versionOf(object: ObjectRef & { readonly lastModified: string | Date }): string {
-  return object.versionId ?? `${object.etag}@${new Date(object.lastModified).toISOString()}`;
+/**
+ * Tells one version of an object from every other by what a listing shows, so also in a bucket without versions. The same
+ * content written twice within a second is one version.
+ */
+export function versionOf({ etag, lastModified }: { readonly etag: string; readonly lastModified: string | Date }): string {
+  return `${etag}@${new Date(lastModified).toISOString().slice(0, 19)}Z`;
 }
 
 /** Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten. */

@@ -13,6 +13,7 @@ import {
  * | `content#<sha256>` | `first` | the first file that had this content |
  * | `work#<stage>` | `<event id>` | work that a stage has accepted, with its lease |
  * | `outbox#<stage>` | `<time>#<event id>` | a message that a stage owes to a topic |
+ * | `replayed#<dead-letter topic>` | `<partition>/<offset>` | a dead letter that was put back |
  * | `turn#<name>` | `<slot>` | which run's turn it is |
  * | `counter#<name>` | `counter` | an ascending number |
  *

@@ -79,6 +79,14 @@ export class RunStore {
     })));
   }
 
+  /** Notes when a stage that works on batches last ended one. */
+  async endStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
+    await this.ifCondition(this.dynamo.send(new UpdateCommand({
+      TableName: this.table, Key: runKey(runId), UpdateExpression: 'SET stages.#stage.endedAt = :now', ConditionExpression: 'attribute_exists(stages.#stage)',
+      ExpressionAttributeNames: { '#stage': stage }, ExpressionAttributeValues: { ':now': now.toISOString() },
+    })));
+  }
+
   /** Changes what is known of a run in a state, without moving it on. Gives false where it is in another state. */
   async updateRun(runId: string, state: RunState, changes: RunChanges): Promise<boolean> {
     const set = setExpression(changes);
@@ -138,7 +146,7 @@ export class RunStore {
   }
 
   /** Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before. */
-  async takeFile(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId' | 'batch'>, holder: string | undefined): Promise<boolean> {
+  async takeFile(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, holder: string | undefined): Promise<boolean> {
     return this.ifCondition(this.dynamo.send(new PutCommand({
       TableName: this.table, Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken', ledgerRun: entry.runId },
       ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
@@ -238,6 +246,17 @@ export class RunStore {
 
   async strikeOwed(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
     await Promise.all(owed.map(({ sk }) => this.dynamo.send(new DeleteCommand({ TableName: this.table, Key: { pk: `outbox#${stage}`, sk } }))));
+  }
+
+  // ---- replayed dead letters
+
+  async isReplayed(topic: string, place: string): Promise<boolean> {
+    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: { pk: `replayed#${topic}`, sk: place }, ConsistentRead: true }));
+    return Item !== undefined;
+  }
+
+  async markReplayed(topic: string, place: string, at: Date): Promise<void> {
+    await this.dynamo.send(new PutCommand({ TableName: this.table, Item: { pk: `replayed#${topic}`, sk: place, at: at.toISOString() } }));
   }
 
   // ---- turns and counters

@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { describeError, isLasting } from '@music/errors';
-import { type Envelope, RunFailed, type Stage, envelope, fromJson, toJson, traceIdOf } from '@music/events';
+import { type Envelope, type Stage, fromJson, toJson, traceIdOf } from '@music/events';
 import { REPLAYED_HEADER, deadLetter } from './dead-letter';
-import { messageOf } from './outbox-message';
-import { TERMINAL } from './run';
+import { failRun } from './fail-run';
 import type { RunStore } from './run-store';
 import type { WorkItem } from './work-item';
 
@@ -174,17 +173,7 @@ export class StageWorker {
   private async giveUp(item: WorkItem, event: Envelope, reason: string): Promise<void> {
     const { stage } = this.options;
     const dead = deadLetter(stage, { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers }, reason);
-    const { runId } = event.data;
-    for (;;) {
-      const run = await this.store.findRun(runId);
-      if (run === undefined || TERMINAL.has(run.state)) {
-        await this.store.owe(stage, [dead]);
-        break;
-      }
-      const failed = messageOf(envelope(RunFailed, stage, { runId, stage, reason: reason.slice(0, 4_000) }), item);
-      const changes = { failedFrom: run.state, failedStage: stage, reasons: [reason] };
-      if (await this.store.transition(runId, run.state, 'failed', stage, changes, [failed, dead])) break;
-    }
+    await failRun(this.store, stage, event, reason, item.headers, [dead]);
     await this.store.finishWork(stage, item.id, this.owner);
     await this.flush();
   }

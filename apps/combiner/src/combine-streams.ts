@@ -1,0 +1,45 @@
+import { BatchCombined, type StreamsSensed, envelope } from '@music/events';
+import { type Manifest, type Work, type WorkOutcome, messageOf } from '@music/runs';
+import { StagePerformer, StageRuntime } from '@music/service';
+import { Injectable } from '@nestjs/common';
+import { CombineBatch } from './combine-batch';
+import { CombinerConfig } from './combiner.config';
+
+const FILES_AHEAD = 4;
+
+/** Combines one batch and says so, once. */
+@Injectable()
+export class CombineStreams extends StagePerformer {
+  private readonly combine: CombineBatch;
+
+  constructor(
+    private readonly runtime: StageRuntime,
+    config: CombinerConfig,
+  ) {
+    super();
+    this.combine = new CombineBatch(
+      runtime.stores.objects,
+      { intermediate: config.intermediateBucket, lake: config.lakeBucket },
+      { source: config.sourceTimeZone, kpi: config.kpiTimeZone },
+      {
+        engine: config.duckdbLimits, maxFileBytes: config.maxFileMb * 2 ** 20, maxRowBytes: config.maxRowKb * 2 ** 10,
+        rowsPerPart: config.rowsPerPart, filesAhead: FILES_AHEAD,
+      },
+      runtime.scratch,
+    );
+  }
+
+  async perform(work: Work): Promise<WorkOutcome> {
+    const { runs, objects } = this.runtime.stores;
+    const { runId, batch, manifest } = work.event.data as StreamsSensed;
+    if ((await runs.findBatch(runId, batch))?.state !== 'sensed') return 'done';
+    await runs.startStage(runId, 'combiner');
+    const began = performance.now();
+    const evidence = await this.combine.execute(await objects.readJson<Manifest>(manifest), batch, work.signal);
+    const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);
+    await runs.moveBatch(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined]);
+    await runs.endStage(runId, 'combiner');
+    work.log.info({ batch, seconds: (performance.now() - began) / 1_000 }, 'combined');
+    return 'done';
+  }
+}

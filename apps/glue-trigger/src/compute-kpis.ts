@@ -1,0 +1,106 @@
+import { LastingError } from '@music/errors';
+import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
+import { DuckDBRunner, type JobRunner, type KpiJob, type KpiJobSummary } from '@music/job-runners';
+import type { DayKpis } from '@music/kpis';
+import { type BatchVerdict, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
+import { StagePerformer, StageRuntime } from '@music/service';
+import { Injectable } from '@nestjs/common';
+import { GlueTriggerConfig } from './glue-trigger.config';
+import { finalRows, notesOf, songsVersion } from './run-outcome';
+
+const TURN = 'lake';
+const TURN_POLL_MS = 1_000;
+
+/** Thrown when a KPI job ended badly and would end badly again. */
+export class KpiJobFailed extends LastingError {}
+
+/**
+ * Has a run's KPIs computed and publishes them. One run at a time writes the lake. The job's id is remembered before
+ * anything waits for it, its summary before anything is published, and the version before the first item is written.
+ */
+@Injectable()
+export class ComputeKpis extends StagePerformer {
+  private readonly runner: JobRunner;
+
+  constructor(
+    private readonly runtime: StageRuntime,
+    private readonly config: GlueTriggerConfig,
+  ) {
+    super();
+    this.runner = new DuckDBRunner(runtime.stores.objects, runtime.scratch, config.duckdbLimits);
+  }
+
+  async perform(work: Work): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const { runId } = work.event.data as RunValidated;
+    const run = await runs.findRun(runId);
+    if (run?.state !== 'validated') return 'done';
+    if (!(await runs.takeTurn(TURN, 1, runId))) return { again: TURN_POLL_MS };
+    await runs.startStage(runId, 'glue-trigger');
+    const job = await this.jobOf(run);
+    const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
+    if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
+    await this.publish(run, job, summaryRef, work);
+    await runs.giveTurnBack(TURN, 1, runId);
+    return 'done';
+  }
+
+  override async close(): Promise<void> {
+    await this.runner.close();
+  }
+
+  /** Starts or adopts the job, and gives its summary once it has one. */
+  private async finishJob(run: Run, job: KpiJob): Promise<ObjectRef | 'running'> {
+    const { runs } = this.runtime.stores;
+    const waitMs = this.config.jobPollSeconds * 1_000;
+    let jobRunId = run.job?.jobRunId;
+    let status = jobRunId === undefined ? ({ state: 'lost' } as const) : await this.runner.poll(jobRunId, waitMs);
+    if (jobRunId === undefined || status.state === 'lost') {
+      jobRunId = await this.runner.start(job);
+      await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId } });
+      status = await this.runner.poll(jobRunId, waitMs);
+    }
+    if (status.state === 'running') return 'running';
+    if (status.state === 'succeeded') {
+      await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId, summary: status.summary } });
+      return status.summary;
+    }
+    const message = status.state === 'failed' ? status.message : 'the job is lost';
+    await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId, message } });
+    if (status.state === 'failed' && status.lasting) throw new KpiJobFailed(message);
+    throw new Error(`KPI job ${jobRunId}: ${message}`);
+  }
+
+  private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
+    const { runs, objects, kpis } = this.runtime.stores;
+    const { runId } = run;
+    const summary = await objects.readJson<KpiJobSummary>(summaryRef);
+    const version = run.version ?? (await runs.nextNumber('kpi-version'));
+    if (run.version === undefined) await runs.updateRun(runId, 'validated', { version });
+    const provenance = { run_id: runId, version, computed_at: new Date().toISOString(), engine: summary.engine, songs_version: songsVersion(job.songs) };
+    for (const { date, kpis: object } of summary.days) {
+      const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
+      work.log.info({ date, version, outcome }, 'day published');
+    }
+    const published = messageOf(envelope(KpisPublished, 'glue-trigger', { runId, summary: summaryRef, days: summary.days.length, version }), work);
+    const changes = {
+      days: summary.days.length, notes: notesOf(summary), rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
+      job: { engine: summary.engine, jobRunId: run.job?.jobRunId ?? '', ...(await runs.findRun(runId))?.job, seconds: summary.seconds },
+    };
+    await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]);
+  }
+
+  private async jobOf({ runId }: Run): Promise<KpiJob> {
+    const { runs, objects } = this.runtime.stores;
+    const verdicts: BatchVerdict[] = [];
+    for (const { batch, verdict } of await runs.listBatches(runId)) {
+      if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
+      verdicts.push(await objects.readJson<BatchVerdict>(verdict));
+    }
+    return {
+      runId, lakeBucket: this.config.lakeBucket, resultBucket: this.config.intermediateBucket, resultPrefix: `runs/${runId}/result/`,
+      listens: verdicts.flatMap(({ listens }) => listens), songs: verdicts.flatMap(({ songs = [] }) => songs), users: verdicts.flatMap(({ users = [] }) => users),
+      keepUnknownTracks: this.config.unknownTracks === 'keep',
+    };
+  }
+}

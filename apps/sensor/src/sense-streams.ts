@@ -1,0 +1,145 @@
+import { type RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
+import { type Manifest, type ManifestFile, type Run, TERMINAL, type Work, type WorkOutcome, manifestKey, messageOf, versionOf } from '@music/runs';
+import { StagePerformer, StageRuntime } from '@music/service';
+import { type ListedObject, mapLimited } from '@music/storage';
+import { Injectable } from '@nestjs/common';
+import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
+import { SensorConfig } from './sensor.config';
+
+const CALLS_AT_ONCE = 32;
+
+/**
+ * Waits for a run's files and freezes its manifest. Each step is safe to repeat: files are taken for the run, the manifest
+ * is written, the run is frozen with it, each batch is made together with its event, and the run is sensed.
+ */
+@Injectable()
+export class SenseStreams extends StagePerformer {
+  constructor(
+    private readonly runtime: StageRuntime,
+    private readonly config: SensorConfig,
+  ) {
+    super();
+  }
+
+  async perform(work: Work): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const { runId } = work.event.data as RunRequested;
+    const run = await runs.findRun(runId);
+    if (run === undefined) throw new Error(`run ${runId} is not there yet`);
+    if (run.state === 'pending') return this.sense(run, work);
+    if (run.state === 'frozen') return this.announce(run, work);
+    return 'done';
+  }
+
+  private async sense(run: Run, work: Work): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const { pollSeconds, quietSeconds, deadlineSeconds } = this.config;
+    const again = { again: pollSeconds * 1_000 };
+    await runs.startStage(run.runId, 'sensor');
+    const objects = await this.list('streams/');
+    const claims = await this.claims(objects);
+    const plan = planRun({
+      runId: run.runId, now: new Date(), quietMs: quietSeconds * 1_000, objects, claimOf: (object) => claims.get(claimKey(object)),
+      deadline: new Date(Date.parse(run.requestedAt) + (run.immediately ? 0 : deadlineSeconds * 1_000)),
+    });
+    if (plan.decision === 'wait') return again;
+    if (plan.decision === 'skip') {
+      const manifest = this.manifest(run, [], [], [], plan.left);
+      const skipped = messageOf(envelope(RunSkipped, 'sensor', { runId: run.runId, reason: plan.why }), work);
+      const stored = await this.write(manifest);
+      if (await runs.transition(run.runId, 'pending', 'skipped', 'sensor', { reasons: [plan.why], manifest: stored }, [skipped])) work.log.info({ why: plan.why }, 'skipped');
+      return 'done';
+    }
+    if (!(await this.isFirst(run)) || !(await runs.takeTurn('run', this.config.maxActiveRuns, run.runId))) {
+      // Somebody else's turn: another run takes these files, and what is left then decides.
+      return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
+    }
+    const [songs, users] = await Promise.all([this.list('songs/'), this.list('users/')]);
+    const isFile = ({ key, size }: ListedObject) => !key.endsWith('/') && size > 0;
+    const { taken, vanished } = await this.take(run, plan.files, claims);
+    if (taken.length === 0) return again;
+    const manifest = this.manifest(run, taken, songs.filter(isFile), users.filter(isFile), [...plan.left, ...vanished]);
+    if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', { manifest: await this.write(manifest), batches: manifest.batches }))) return 'done';
+    work.log.info({ files: taken.length, batches: manifest.batches, left: manifest.left.length }, 'manifest frozen');
+    const frozen = await runs.findRun(run.runId);
+    return frozen === undefined ? 'done' : this.announce(frozen, work);
+  }
+
+  /** Makes the batches of a frozen manifest, each with the event it owes. */
+  private async announce(run: Run, work: Work): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const { runId, manifest, batches = 0 } = run;
+    if (manifest === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
+    await mapLimited(Array.from({ length: batches }, (_, batch) => batch), CALLS_AT_ONCE, (batch) =>
+      runs.createBatch(runId, batch, messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work), 'sensor'));
+    await runs.transition(runId, 'frozen', 'sensed', 'sensor');
+    return 'done';
+  }
+
+  /** Takes the files for the run, with the version each has now. Those that changed since they were listed are left. */
+  private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>) {
+    const { objects, runs } = this.runtime.stores;
+    const results = await mapLimited(files, CALLS_AT_ONCE, async (listed) => {
+      const head = await objects.head(listed.bucket, listed.key);
+      if (head === undefined || head.etag !== listed.etag) return undefined;
+      const { bucket, key, etag, size, versionId } = head;
+      if (!(await runs.takeFile({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId))) return undefined;
+      return { bucket, key, etag, size, ...(versionId === undefined ? {} : { versionId }), lastModified: listed.lastModified.toISOString() };
+    });
+    const there = results.filter((each) => each !== undefined);
+    const batches = planBatches(there.map(({ size }) => size), this.config.batchMb * 2 ** 20);
+    const taken: ManifestFile[] = there.map((each, file) => ({ ...each, file, batch: batches[file] ?? 0 }));
+    const vanished = files.filter((_, i) => results[i] === undefined).map(({ key }) => ({ key, reason: 'vanished' as const }));
+    return { taken, vanished };
+  }
+
+  /** Pending runs go by logical date, then by when they were asked for. */
+  private async isFirst(run: Run): Promise<boolean> {
+    const { runs } = this.runtime.stores;
+    for (const item of await runs.listWork('sensor')) {
+      const { runId } = (JSON.parse(item.message) as { data: RunRequested }).data;
+      const other = runId === run.runId ? undefined : await runs.findRun(runId);
+      if (other?.state === 'pending' && `${other.logicalDate} ${other.requestedAt}` < `${run.logicalDate} ${run.requestedAt}`) return false;
+    }
+    return true;
+  }
+
+  private async list(prefix: string): Promise<ListedObject[]> {
+    const found: ListedObject[] = [];
+    for await (const object of this.runtime.stores.objects.list(this.config.sourceBucket, prefix)) found.push(object);
+    return found;
+  }
+
+  /** Who took these versions of the files before. */
+  private async claims(objects: readonly ListedObject[]): Promise<Map<string, Claim>> {
+    const { runs } = this.runtime.stores;
+    const versioned = objects.map((object) => ({ object, key: object.key, version: versionOf(object) }));
+    const entries = await runs.findFiles(versioned);
+    const states = new Map<string, Promise<Run | undefined>>();
+    const claims = new Map<string, Claim>();
+    for (const { object, key, version } of versioned) {
+      const entry = entries.get(`${key}\n${version}`);
+      if (entry === undefined) continue;
+      if (!states.has(entry.runId)) states.set(entry.runId, runs.findRun(entry.runId));
+      const holder = await states.get(entry.runId);
+      const unused = holder === undefined || (TERMINAL.has(holder.state) && holder.state !== 'completed');
+      const free = (unused && entry.state !== 'rejected' && entry.state !== 'archived') || entry.state === 'changed';
+      claims.set(claimKey(object), { runId: entry.runId, state: entry.state, free, reason: entry.reason });
+    }
+    return claims;
+  }
+
+  private manifest(run: Run, streams: readonly ManifestFile[], songs: readonly ListedObject[], users: readonly ListedObject[], left: Manifest['left']): Manifest {
+    const ref = ({ bucket, key, etag, size }: ListedObject) => ({ bucket, key, etag, size });
+    return {
+      runId: run.runId, logicalDate: run.logicalDate, frozenAt: new Date().toISOString(), batches: (streams.at(-1)?.batch ?? -1) + 1,
+      streams, songs: songs.map(ref), users: users.map(ref), left,
+    };
+  }
+
+  private async write(manifest: Manifest) {
+    return this.runtime.stores.objects.putJson(this.config.lakeBucket, manifestKey(manifest), manifest);
+  }
+}
+
+const claimKey = ({ key, etag }: SourceObject): string => `${key}\n${etag}`;

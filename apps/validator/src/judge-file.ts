@@ -1,0 +1,36 @@
+import { type Contract, FILE_REASONS, type FileReason, ambiguousColumns, missingColumns, totalOf } from '@music/contracts';
+import type { FileEvidence } from '@music/runs';
+
+export interface Limits {
+  /** Share of rejected rows, 0 to 1, that a file may have. */
+  readonly rejectedShare: number;
+}
+
+export type Verdict = { readonly passed: true } | { readonly passed: false; readonly reason: FileReason; readonly detail: string };
+
+/** Judges a file by its header and its counted defects. Pure: same evidence, same verdict. */
+export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Limits): Verdict {
+  const rejected = (reason: FileReason, detail = ''): Verdict => ({ passed: false, reason, detail });
+  if (evidence.defect !== undefined) return rejected(evidence.defect, evidence.detail);
+  const header = `the header is ${JSON.stringify(evidence.columns).slice(0, 300)}`;
+  const missing = missingColumns(contract, evidence.columns);
+  if (missing.length > 0) return rejected('missing_columns', `${missing.join(', ')} missing; ${header}`);
+  const ambiguous = ambiguousColumns(contract, evidence.columns);
+  if (ambiguous.length > 0) return rejected('duplicate_columns', `${ambiguous.join(', ')} more than once; ${header}`);
+  if (evidence.rows === 0) return rejected('no_rows');
+  const bad = totalOf(evidence.rejected);
+  if (bad / evidence.rows > limits.rejectedShare) {
+    const counts = Object.entries(evidence.rejected).map(([reason, n]) => `${n} ${reason}`).join(', ');
+    return rejected('too_many_bad_rows', `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`);
+  }
+  return { passed: true };
+}
+
+/** What is wrong with all files of a kind that a run cannot do without, for a person; nothing where they are usable. */
+export function judgeTables(kind: 'songs' | 'users', files: readonly FileEvidence[], contract: Contract, limits: Limits): string[] {
+  if (files.length === 0) return [`there is no file below ${kind}/: put one there with the columns ${contract.required.join(', ')}`];
+  return files.flatMap((file) => {
+    const verdict = judgeFile(file, contract, limits);
+    return verdict.passed ? [] : [`${file.key}: ${verdict.reason}: ${verdict.detail === '' ? '' : `${verdict.detail}; `}${FILE_REASONS[verdict.reason]}`];
+  });
+}

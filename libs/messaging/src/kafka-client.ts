@@ -1,0 +1,54 @@
+import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { describeError } from '@music/errors';
+
+export interface KafkaOptions {
+  readonly brokers: readonly string[];
+  readonly clientId: string;
+  readonly tls: boolean;
+  readonly sasl?: SASLOptions;
+}
+
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** kafkajs, quiet about what it mends by itself. It is used in this library and nowhere else. */
+export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
+  process.env['KAFKAJS_NO_PARTITIONER_WARNING'] = '1';
+  return new Kafka({
+    brokers: [...options.brokers], clientId: options.clientId, ssl: options.tls, sasl: options.sasl,
+    connectionTimeout: 5_000, requestTimeout: 30_000, retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 },
+    logLevel: logLevel.WARN,
+    logCreator: () => ({ log: { message, error, ...rest } }) => log.warn({ kafka: { error, groupId: rest['groupId'], broker: rest['broker'] } }, message),
+  });
+}
+
+/** Keeps trying what needs a broker until it succeeds or `signal` is aborted, a growing while apart. */
+export async function untilConnected(what: string, connect: () => Promise<void>, log: Log, signal: AbortSignal): Promise<boolean> {
+  for (let delay = 200; !signal.aborted; delay = Math.min(delay * 2, 5_000)) {
+    try {
+      await connect();
+      return true;
+    } catch (error) {
+      log.warn({ error: describeError(error) }, `${what}: Kafka cannot be reached; trying again in ${delay} ms`);
+      await pause(delay, signal);
+    }
+  }
+  return false;
+}
+
+/** Waits; less long where `signal` is aborted. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted || ms <= 0) return;
+  await new Promise<void>((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener('abort', end);
+  });
+}

@@ -1,0 +1,24 @@
+import type { TopicSpec } from '@music/events';
+import type { Kafka } from 'kafkajs';
+
+/** Creates topics that are not there. Gives the names of those that were created. */
+export async function ensureTopics(kafka: Kafka, specs: readonly TopicSpec[], replicationFactor: number): Promise<string[]> {
+  const admin = kafka.admin();
+  await admin.connect();
+  try {
+    const there = new Set(await admin.listTopics());
+    const missing = specs.filter(({ topic }) => !there.has(topic));
+    if (missing.length > 0) {
+      await admin.createTopics({
+        waitForLeaders: true,
+        topics: missing.map(({ topic, partitions, retentionMs, maxMessageBytes }) => ({
+          topic, numPartitions: partitions, replicationFactor,
+          configEntries: [{ name: 'retention.ms', value: String(retentionMs) }, { name: 'max.message.bytes', value: String(maxMessageBytes) }],
+        })),
+      });
+    }
+    return missing.map(({ topic }) => topic);
+  } finally {
+    await admin.disconnect();
+  }
+}

@@ -1,0 +1,6 @@
+export * from './engine-config';
+export * from './logger';
+export * from './service-config';
+export * from './settings';
+export * from './start-stage';
+export * from './stores';

@@ -1,0 +1,132 @@
+import { rm } from 'node:fs/promises';
+import { describeError } from '@music/errors';
+import type { Stage } from '@music/events';
+import { KafkaTransport, Outbox } from '@music/messaging';
+import { StageWorker, type Work, type WorkOutcome, failRun } from '@music/runs';
+import { Catch, type DynamicModule, type ExceptionFilter, Module, type Type } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { throwError } from 'rxjs';
+import { Health } from './health';
+import { type Logger, nestLogger, serviceLogger } from './logger';
+import { openScratch } from './scratch';
+import type { ServiceConfig } from './service-config';
+import { WrongSettings, loadSettings } from './settings';
+import { type Stores, openStores } from './stores';
+
+/** A stage's work: idempotent, and long only beside its handlers. */
+export abstract class StagePerformer {
+  abstract perform(work: Work): Promise<WorkOutcome>;
+  /** Ends what goes on beside the pieces of work. */
+  async close(): Promise<void> {
+    // most stages have nothing of the kind
+  }
+}
+
+/** What every stage's module may ask for. */
+export class StageRuntime<C extends ServiceConfig = ServiceConfig> {
+  constructor(
+    readonly stage: Stage,
+    readonly config: C,
+    readonly stores: Stores,
+    readonly outbox: Outbox,
+    readonly logger: Logger,
+    /** Removed when the service ends. */
+    readonly scratch: string,
+  ) {}
+}
+
+/** Nest would put its own error in place of a handler's; the transport needs the real one. */
+@Catch()
+class PassErrorsOn implements ExceptionFilter {
+  catch(error: unknown) {
+    return throwError(() => error);
+  }
+}
+
+@Module({})
+class StageRoot {
+  static of(runtime: StageRuntime, config: Type<ServiceConfig>, stageModule: Type): DynamicModule {
+    const providers = [
+      { provide: StageRuntime, useValue: runtime },
+      { provide: config, useValue: runtime.config },
+    ];
+    return { module: StageRoot, global: true, imports: [stageModule], providers, exports: providers };
+  }
+}
+
+/** Makes the worker that the stage's controller hands its events to. */
+export const stageWorker = (performer: Type<StagePerformer>) => ({
+  provide: StageWorker,
+  inject: [StageRuntime, performer],
+  useFactory: ({ stage, config, stores, outbox, logger }: StageRuntime, work: StagePerformer) =>
+    new StageWorker(
+      stores.runs,
+      {
+        stage, concurrency: config.concurrency, leaseMs: config.leaseSeconds * 1_000, sweepMs: config.sweepSeconds * 1_000,
+        maxAttempts: config.workAttempts, retryMs: 1_000,
+      },
+      (piece) => work.perform(piece), () => outbox.flush(), logger,
+    ),
+});
+
+/** Starts a stage as this process, until SIGTERM or SIGINT. Wrong settings end it at once, all of them named. */
+export async function startStage(stage: Stage, configType: Type<ServiceConfig>, stageModule: Type, performer: Type<StagePerformer>): Promise<void> {
+  let config: ServiceConfig;
+  try {
+    config = loadSettings(configType, process.env);
+  } catch (error) {
+    if (!(error instanceof WrongSettings)) throw error;
+    process.stderr.write(`${stage} does not start: ${error.message}\n`);
+    process.exit(2);
+  }
+  const logger = serviceLogger(stage, config.logLevel);
+  const stores = openStores(config, `music-${stage}`, logger);
+  const outbox = new Outbox(stores.kafka, stage, stores.runs, logger);
+  const scratch = await openScratch(config.scratchDir, stage);
+  const health = new Health(stage, () => (transport.ready ? [] : ['no member of its Kafka group']));
+  const transport = new KafkaTransport(
+    stores.kafka, outbox,
+    {
+      stage, groupId: `music.${stage}`, inPlaceDelaysMs: [100, 500, 2_000], retryDelaysMs: config.retryDelaysSeconds.map((s) => Number(s) * 1_000),
+      concurrency: 4, sessionTimeoutMs: 30_000,
+    },
+    logger, (outcome, topic) => health.observe(outcome, topic),
+    (event, reason, headers) => failRun(stores.runs, stage, event, reason, headers, []),
+  );
+  const runtime = new StageRuntime(stage, config, stores, outbox, logger, scratch);
+  const app = await NestFactory.createMicroservice(StageRoot.of(runtime, configType, stageModule), { strategy: transport, logger: nestLogger(logger) });
+  app.useGlobalFilters(new PassErrorsOn());
+  const worker = app.get(StageWorker, { strict: false });
+  const work = app.get<StagePerformer>(performer, { strict: false });
+
+  let stopping: Promise<void> | undefined;
+  const stop = async (signal: string) => {
+    logger.info({ signal }, 'stopping');
+    await transport.close();
+    await Promise.all([worker.stop(config.graceSeconds * 1_000), work.close()]);
+    await outbox.flush().catch((error: unknown) => logger.warn({ error: describeError(error) }, 'owed events are left for the next start'));
+    await outbox.close();
+    await health.close();
+    await app.close();
+    stores.close();
+    await rm(scratch, { recursive: true, force: true });
+    logger.info({}, 'stopped');
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      stopping ??= stop(signal).then(() => process.exit(0), (error: unknown) => {
+        logger.fatal({ error: describeError(error) }, 'could not stop in order');
+        process.exit(1);
+      });
+    });
+  }
+  process.on('unhandledRejection', (error) => {
+    logger.fatal({ error: describeError(error) }, 'unhandled rejection; the process ends and is started again');
+    process.exit(1);
+  });
+
+  const port = await health.listen(config.healthHost, config.healthPort);
+  await app.listen();
+  worker.start();
+  logger.info({ healthPort: port }, 'started');
+}

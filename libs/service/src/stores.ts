@@ -1,0 +1,42 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { S3Client } from '@aws-sdk/client-s3';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { KpiTable } from '@music/kpis';
+import { type Kafka, type Log, type SASLOptions, kafkaClient } from '@music/messaging';
+import { RunStore } from '@music/runs';
+import { ObjectStore } from '@music/storage';
+import type { StoresConfig } from './service-config';
+
+const AWS_ATTEMPTS = 4; // of one call; what fails longer is tried again as a piece of work
+
+/** The clients of all stores, made from the settings. */
+export interface Stores {
+  readonly s3: S3Client;
+  readonly dynamo: DynamoDBClient;
+  readonly objects: ObjectStore;
+  readonly runs: RunStore;
+  readonly kpis: KpiTable;
+  readonly kafka: Kafka;
+  close(): void;
+}
+
+export function openStores(config: StoresConfig, clientId: string, log: Log): Stores {
+  process.env['AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE'] = '1';
+  const aws = { region: config.awsRegion, maxAttempts: AWS_ATTEMPTS, requestHandler: { requestTimeout: 60_000, connectionTimeout: 5_000 } };
+  const s3 = new S3Client({ ...aws, forcePathStyle: config.s3ForcePathStyle });
+  const dynamo = new DynamoDBClient(aws);
+  const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
+  const kafka = kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, sasl: saslOf(config) }, log);
+  return {
+    s3, dynamo, kafka, objects: new ObjectStore(s3), runs: new RunStore(documents, config.runsTable), kpis: new KpiTable(documents, config.kpiTable),
+    close: () => {
+      s3.destroy();
+      dynamo.destroy();
+    },
+  };
+}
+
+function saslOf({ kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword }: StoresConfig): SASLOptions | undefined {
+  if (kafkaSaslMechanism === undefined) return undefined;
+  return { mechanism: kafkaSaslMechanism, username: kafkaSaslUsername ?? '', password: kafkaSaslPassword ?? '' } as SASLOptions;
+}

@@ -1,0 +1,51 @@
+// node tools/bundle.mjs <projectRoot>: one file per app. swc first, since esbuild emits no decorator metadata.
+import { builtinModules, createRequire } from 'node:module';
+import path from 'node:path';
+import { transformFile } from '@swc/core';
+import { build } from 'esbuild';
+
+const root = path.resolve(process.argv[2]);
+const decoratorMetadata = {
+  name: 'decorator-metadata',
+  setup(b) {
+    b.onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
+      if (file.includes('node_modules')) return undefined;
+      const { code } = await transformFile(file, {
+        swcrc: false, configFile: false, sourceMaps: 'inline', module: { type: 'es6' },
+        jsc: {
+          target: 'es2022', keepClassNames: true,
+          parser: { syntax: 'typescript', decorators: true },
+          transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
+        },
+      });
+      return { contents: code, loader: 'js', resolveDir: path.dirname(file) };
+    });
+  },
+};
+// Nest loads its optional peers in try/catch: those that are not installed stay run-time requires.
+const optionalPeers = {
+  name: 'optional-peers',
+  setup(b) {
+    b.onResolve({ filter: /^[^./]/ }, (a) => {
+      if (builtinModules.includes(a.path) || a.path.startsWith('node:')) return undefined;
+      if (!a.resolveDir.includes('node_modules')) return undefined;
+      try {
+        createRequire(path.join(a.resolveDir, 'x.js')).resolve(a.path);
+        return undefined;
+      } catch (error) {
+        return error.code === 'MODULE_NOT_FOUND' ? { path: a.path, external: true } : undefined;
+      }
+    });
+  },
+};
+const result = await build({
+  entryPoints: [path.join(root, 'src/main.ts')],
+  outfile: path.join(root, 'dist/main.js'),
+  bundle: true, platform: 'node', target: 'node20', format: 'cjs', keepNames: true,
+  sourcemap: true, sourcesContent: false, minify: false, metafile: true, logLevel: 'error',
+  external: ['@duckdb/node-bindings*'], // a native library
+  loader: { '.sql': 'text' },
+  plugins: [decoratorMetadata, optionalPeers],
+});
+const [, out] = Object.entries(result.metafile.outputs).find(([file]) => file.endsWith('.js'));
+console.log(`${path.relative(process.cwd(), root)}: ${(out.bytes / 1e6).toFixed(2)} MB, ${Object.keys(out.inputs).length} inputs`);
