@@ -1,5 +1,5 @@
 import {
-  type CreateTableCommandInput, CreateTableCommand, type DynamoDBClient, ResourceInUseException, UpdateTimeToLiveCommand, waitUntilTableExists,
+  type CreateTableCommandInput, CreateTableCommand, type DynamoDBClient, ResourceInUseException, waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 
 /**
@@ -17,24 +17,22 @@ import {
  * | `turn#<name>` | `<slot>` | which run's turn it is |
  * | `counter#<name>` | `counter` | an ascending number |
  *
- * Index `runs_by_time` (`list`, `requestedAt`) lists runs; index `files_by_run` (`runId`, `key`) a run's files. Nothing
- * that decides anything reads an index, since those lag behind.
+ * Index `runs_by_time` (`list`, `requestedAt`) lists runs. Nothing that decides anything reads it, since an index lags behind.
  */
 export function pipelineRunsTable(name: string): CreateTableCommandInput {
   return {
     TableName: name,
     BillingMode: 'PAY_PER_REQUEST',
-    AttributeDefinitions: ['pk', 'sk', 'list', 'requestedAt', 'ledgerRun', 'key'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
+    AttributeDefinitions: ['pk', 'sk', 'list', 'requestedAt'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
     KeySchema: [{ AttributeName: 'pk', KeyType: 'HASH' }, { AttributeName: 'sk', KeyType: 'RANGE' }],
     GlobalSecondaryIndexes: [
       { IndexName: 'runs_by_time', KeySchema: [{ AttributeName: 'list', KeyType: 'HASH' }, { AttributeName: 'requestedAt', KeyType: 'RANGE' }], Projection: { ProjectionType: 'ALL' } },
-      { IndexName: 'files_by_run', KeySchema: [{ AttributeName: 'ledgerRun', KeyType: 'HASH' }, { AttributeName: 'key', KeyType: 'RANGE' }], Projection: { ProjectionType: 'ALL' } },
     ],
   };
 }
 
 /** Creates a table unless it is there. Gives whether it was created. */
-export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableCommandInput, ttlAttribute?: string): Promise<boolean> {
+export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<boolean> {
   try {
     await dynamo.send(new CreateTableCommand(input));
   } catch (error) {
@@ -42,8 +40,5 @@ export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableComm
     throw error;
   }
   await waitUntilTableExists({ client: dynamo, maxWaitTime: 120, minDelay: 0.1, maxDelay: 2 }, { TableName: input.TableName });
-  if (ttlAttribute !== undefined) {
-    await dynamo.send(new UpdateTimeToLiveCommand({ TableName: input.TableName, TimeToLiveSpecification: { AttributeName: ttlAttribute, Enabled: true } }));
-  }
   return true;
 }

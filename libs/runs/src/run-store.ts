@@ -148,7 +148,7 @@ export class RunStore {
   /** Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before. */
   async takeFile(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, holder: string | undefined): Promise<boolean> {
     return this.ifCondition(this.dynamo.send(new PutCommand({
-      TableName: this.table, Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken', ledgerRun: entry.runId },
+      TableName: this.table, Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken' },
       ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
       ExpressionAttributeValues: { ':me': entry.runId, ':holder': holder ?? entry.runId },
     })));
@@ -161,11 +161,6 @@ export class RunStore {
       TableName: this.table, Key: fileKey(key, version), UpdateExpression: set.UpdateExpression, ConditionExpression: '#runId = :runId',
       ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#runId': 'runId' }, ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':runId': runId },
     })));
-  }
-
-  /** A run's files, by key. */
-  async listFiles(runId: string): Promise<LedgerEntry[]> {
-    return this.queryAll<LedgerEntry>({ IndexName: 'files_by_run', KeyConditionExpression: 'ledgerRun = :run', ExpressionAttributeValues: { ':run': runId } });
   }
 
   /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */

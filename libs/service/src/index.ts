@@ -1,6 +1,7 @@
 export * from './engine-config';
 export * from './logger';
 export * from './service-config';
+export * from './set-up';
 export * from './settings';
 export * from './start-stage';
 export * from './stores';

@@ -1,0 +1,100 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { STAGES, type Stage } from '@music/events';
+import { type Stores, StoresConfig, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
+import { mapLimited } from '@music/storage';
+import { Child, LocalStack, workspaceRoot } from '@music/testing';
+
+/** The endpoints of `docker/compose.yaml`. */
+const COMPOSE_STACK = {
+  KAFKA_BROKERS: '127.0.0.1:9092', AWS_ENDPOINT_URL_DYNAMODB: 'http://127.0.0.1:8000', AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:9090',
+  S3_FORCE_PATH_STYLE: 'true', AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local',
+};
+
+/** On one machine nobody waits for slow deliveries. Variables of the environment come before these. */
+const LOCAL_DEFAULTS = { SENSOR_POLL_SECONDS: '0.2', SENSOR_QUIET_SECONDS: '0', SWEEP_SECONDS: '1', JOB_POLL_SECONDS: '2', LOG_LEVEL: 'info', GRACE_SECONDS: '10' };
+
+export interface LocalPipelineOptions {
+  /** Use the servers of `docker/compose.yaml` instead of starting some. */
+  readonly compose?: boolean;
+  /** Settings of the services. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The whole pipeline on this machine: the local stack, and each service as a process of its own. */
+export class LocalPipeline {
+  private readonly services = new Map<Stage, Child[]>();
+
+  private constructor(
+    readonly dir: string,
+    readonly stack: LocalStack | undefined,
+    readonly env: Readonly<Record<string, string>>,
+    readonly config: StoresConfig,
+    readonly stores: Stores,
+  ) {}
+
+  /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
+  static async start({ compose = false, env: settings = {} }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
+    const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
+    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'));
+    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name))) as Record<string, string>;
+    const endpoints = stack?.env ?? COMPOSE_STACK;
+    const env = { ...LOCAL_DEFAULTS, SCRATCH_DIR: path.join(dir, 'scratch'), ...inherited, ...settings, ...endpoints, HEALTH_PORT: '0', HEALTH_HOST: '127.0.0.1' };
+    Object.assign(process.env, endpoints); // the SDK's clients of this process look there
+    delete process.env['AWS_PROFILE'];
+    const config = loadSettings(StoresConfig, env);
+    const pipeline = new LocalPipeline(dir, stack, env, config, openStores(config, 'music-local', serviceLogger('local', 'silent')));
+    try {
+      await setUp(pipeline.stores, config);
+      await Promise.all(STAGES.map((stage) => pipeline.startService(stage)));
+      return pipeline;
+    } catch (error) {
+      await pipeline.stop();
+      throw error;
+    }
+  }
+
+  /** One more process of a stage; resolves when it takes events. */
+  async startService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
+    const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
+    const child = Child.spawn(stage, process.execPath, ['--enable-source-maps', bundle], { env: { ...this.env, ...settings }, logFile: this.logOf(stage) });
+    this.services.set(stage, [...(this.services.get(stage) ?? []), child]);
+    await child.until(async () => {
+      const port = [...child.lastLines(1_000).matchAll(new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+)`, 'g'))].at(-1)?.[1];
+      return port !== undefined && (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
+    });
+    return child;
+  }
+
+  logOf(stage: Stage): string {
+    return path.join(this.dir, `${stage}.log`);
+  }
+
+  children(stage: Stage): readonly Child[] {
+    return (this.services.get(stage) ?? []).filter(({ running }) => running);
+  }
+
+  /** Puts the files of a folder's streams/, songs/ and users/ into the source bucket. Gives how many there were. */
+  async load(folder: string): Promise<number> {
+    const files: string[] = [];
+    for (const kind of ['streams', 'songs', 'users']) {
+      const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return [];
+        throw error;
+      });
+      for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
+    }
+    if (files.length === 0) throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
+    await mapLimited(files.sort(), 8, (file) => this.stores.objects.upload(this.config.sourceBucket, file.split(path.sep).join('/'), path.join(folder, file)));
+    return files.length;
+  }
+
+  /** Stops the services in order, then the stack, and removes what they left. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.services.values()].flat().map((child) => child.stop(15_000)));
+    this.stores.close();
+    await this.stack?.stop();
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
+  }
+}

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/reports', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,5 @@
+export * from './day-report';
+export * from './request-run';
+export * from './run-report';
+export * from './run-text';
+export * from './text';

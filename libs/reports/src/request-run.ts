@@ -1,0 +1,38 @@
+import { RunRequested, envelope } from '@music/events';
+import { publishEvent } from '@music/messaging';
+import { type Run, TERMINAL } from '@music/runs';
+import type { Stores } from '@music/service';
+import { ulid } from 'ulid';
+
+export interface RunRequest {
+  /** YYYY-MM-DD. */
+  readonly logicalDate: string;
+  /** The schedule's run of a date is one, however often it is asked for. */
+  readonly scheduled?: boolean;
+  readonly immediately?: boolean;
+}
+
+/** Asks for a run. Gives its id once Kafka has the event. */
+export async function requestRun({ kafka }: Pick<Stores, 'kafka'>, { logicalDate, scheduled = false, immediately }: RunRequest): Promise<string> {
+  const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${ulid()}`;
+  await publishEvent(kafka, envelope(RunRequested, 'cli', { runId, logicalDate, immediately }));
+  return runId;
+}
+
+/** Waits until a run has ended. Gives undefined where `timeoutMs` passed first. */
+export async function waitForRun({ runs }: Pick<Stores, 'runs'>, runId: string, { timeoutMs = Infinity, onState = () => undefined }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {}): Promise<Run | undefined> {
+  const deadline = Date.now() + timeoutMs;
+  for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const run = await runs.findRun(runId);
+    if (run?.state !== last) onState(run);
+    last = run?.state;
+    if (run !== undefined && TERMINAL.has(run.state)) return run;
+  }
+  return undefined;
+}
+
+/** The calendar day before now, in a zone: what a daily run is for. */
+export function yesterday(timeZone: string, now = new Date()): string {
+  const parts = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(now);
+  return new Date(Date.parse(`${parts}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
+}

@@ -1,0 +1,91 @@
+import type { RowCounts } from '@music/contracts';
+import { FILE_REASONS } from '@music/contracts';
+import { STAGES, type Stage } from '@music/events';
+import type { KpiJobSummary } from '@music/job-runners';
+import { LEFT_REASONS, type LedgerEntry, type Manifest, type ManifestFile, type Run, versionOf } from '@music/runs';
+import type { Stores } from '@music/service';
+
+/** What became of one object below `streams/`. */
+export interface FileReport {
+  readonly key: string;
+  /**
+   * `left`: not taken. `taken`, `passed`: under way. `archived`: it counts and is in the archive. `rejected`: it is in
+   * quarantine. `changed`: it was replaced while the run worked. `released`: the run did not end well; a later one takes it.
+   */
+  readonly state: 'left' | 'taken' | 'passed' | 'archived' | 'rejected' | 'changed' | 'released';
+  readonly reason?: string;
+  readonly detail?: string;
+  readonly what_to_do?: string;
+  readonly copy_of?: string;
+  readonly moved_to?: string;
+  readonly rows?: { readonly read: number; readonly rejected: RowCounts };
+}
+
+export interface StageReport {
+  readonly stage: Stage;
+  readonly started_at?: string;
+  readonly ended_at?: string;
+  readonly seconds?: number;
+}
+
+/** All that a run can tell, for programs. */
+export interface RunReport {
+  readonly run_id: string;
+  readonly logical_date: string;
+  readonly state: Run['state'];
+  readonly requested_at: string;
+  /** From the request to the end of the last stage so far. */
+  readonly seconds?: number;
+  readonly reasons: readonly string[];
+  readonly files: readonly FileReport[];
+  readonly rows: { readonly read: number; readonly kept: number; readonly rejected: RowCounts };
+  readonly notes: Run['notes'];
+  readonly job?: Omit<NonNullable<Run['job']>, 'summary'>;
+  readonly days: readonly string[];
+  readonly version?: number;
+  readonly stages: readonly StageReport[];
+}
+
+/** What happened in a run, read from `pipeline_runs` and the run's manifest. Undefined where there is no such run. */
+export async function runReport({ runs, objects }: Pick<Stores, 'runs' | 'objects'>, runId: string): Promise<RunReport | undefined> {
+  const run = await runs.findRun(runId);
+  if (run === undefined) return undefined;
+  const manifest = run.manifest === undefined ? undefined : await objects.readJson<Manifest>(run.manifest);
+  const ledger = await runs.findFiles((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+  const published = run.job?.summary !== undefined && (run.state === 'published' || run.state === 'completed');
+  const summary = published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
+  const stages = STAGES.map((stage) => stageReport(stage, run));
+  const lastEnd = stages.map(({ ended_at }) => ended_at ?? '').sort().at(-1);
+  return {
+    run_id: runId, logical_date: run.logicalDate, state: run.state, requested_at: run.requestedAt, reasons: run.reasons ?? [],
+    seconds: lastEnd ? secondsBetween(run.requestedAt, lastEnd) : undefined,
+    files: [
+      ...(manifest?.streams ?? []).map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
+      ...(manifest?.left ?? []).map(({ key, reason, detail }) => ({ key, state: 'left' as const, reason, detail: detail ?? LEFT_REASONS[reason] })),
+    ],
+    rows: run.rows ?? { read: 0, kept: 0, rejected: {} }, notes: run.notes,
+    job: run.job === undefined ? undefined : { engine: run.job.engine, jobRunId: run.job.jobRunId, seconds: run.job.seconds, message: run.job.message },
+    days: summary?.days.map(({ date }) => date) ?? [], version: run.version, stages,
+  };
+}
+
+function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined): FileReport {
+  const unused = run.state === 'rejected' || run.state === 'failed';
+  const foreign = entry === undefined || entry.runId !== run.runId;
+  if (foreign || (unused && (entry.state === 'taken' || entry.state === 'passed'))) {
+    return { key: file.key, state: 'released', detail: foreign && entry !== undefined ? `${entry.runId} took it` : 'it stays where it is and a later run takes it', rows: entry?.rows };
+  }
+  return {
+    key: file.key, state: entry.state, reason: entry.reason, detail: entry.detail, what_to_do: entry.reason === undefined ? undefined : FILE_REASONS[entry.reason],
+    copy_of: entry.copyOf, moved_to: entry.movedTo, rows: entry.rows,
+  };
+}
+
+function stageReport(stage: Stage, run: Run): StageReport {
+  const { startedAt, endedAt } = run.stages[stage] ?? {};
+  return { stage, started_at: startedAt, ended_at: endedAt, seconds: startedAt !== undefined && endedAt !== undefined ? secondsBetween(startedAt, endedAt) : undefined };
+}
+
+function secondsBetween(from: string, to: string): number {
+  return Math.max(0, (Date.parse(to) - Date.parse(from)) / 1_000);
+}
