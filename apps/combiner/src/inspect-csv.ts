@@ -26,12 +26,12 @@ export class CsvInspector extends Transform {
   private readonly hash = createHash('sha256');
   private offset = 0;
   /** The bytes of a character that the last chunk cut in two. */
-  private cut = Buffer.alloc(0);
+  private cut: Buffer = Buffer.alloc(0);
   private quoted = false;
   /** A quote inside a quoted field was the last byte of a chunk: whether it ends the field, the next byte tells. */
   private undecided = false;
   private last = LF;
-  private head = Buffer.alloc(0);
+  private head: Buffer = Buffer.alloc(0);
   private hasQuotes = false;
   private hasLongLines = false;
   private lineStart = 0;

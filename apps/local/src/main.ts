@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type DayReport, type RunReport, dayReport, describeRun, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
+import { type DayReport, type RunReport, dayReport, describeRun, minutesText, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
 import { Command, InvalidArgumentError } from 'commander';
 import { LocalPipeline } from './local-pipeline';
@@ -92,7 +92,7 @@ function describeDay(day: DayReport): string {
   const songs = day.top_genres.flatMap(({ genre }) => (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [genre, song.rank, song.song, song.artists, song.listen_count]));
   const genres = day.top_genres.map((top) => {
     const kpis = day.genres.find(({ genre }) => genre === top.genre);
-    return [top.rank, top.genre, top.listen_count, kpis?.unique_listeners, kpis?.total_listening_time, kpis?.avg_listening_time_per_user];
+    return [top.rank, top.genre, top.listen_count, kpis?.unique_listeners, minutesText(kpis?.total_listening_time ?? 0), minutesText(kpis?.avg_listening_time_per_user ?? 0)];
   });
   return [
     `${day.date}: ${day.listen_count.toLocaleString('en-US')} listens of ${day.unique_listeners.toLocaleString('en-US')} listeners in ${day.genres.length} genres`,

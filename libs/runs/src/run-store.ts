@@ -1,6 +1,6 @@
 import { TransactionCanceledException } from '@aws-sdk/client-dynamodb';
 import {
-  BatchGetCommand, DeleteCommand, type DynamoDBDocumentClient, GetCommand, paginateQuery, PutCommand, QueryCommand,
+  BatchGetCommand, type BatchGetCommandOutput, DeleteCommand, type DynamoDBDocumentClient, GetCommand, paginateQuery, PutCommand, QueryCommand,
   TransactWriteCommand, type TransactWriteCommandInput, UpdateCommand,
 } from '@aws-sdk/lib-dynamodb';
 import type { Stage } from '@music/events';
@@ -137,7 +137,7 @@ export class RunStore {
     for (let i = 0; i < files.length; i += 100) {
       let keys: Record<string, unknown>[] | undefined = files.slice(i, i + 100).map(({ key, version }) => fileKey(key, version));
       while (keys !== undefined && keys.length > 0) {
-        const got = await this.dynamo.send(new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }));
+        const got: BatchGetCommandOutput = await this.dynamo.send(new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }));
         for (const item of (got.Responses?.[this.table] ?? []) as LedgerEntry[]) found.set(`${item.key}\n${item.version}`, item);
         keys = got.UnprocessedKeys?.[this.table]?.Keys;
       }

@@ -2,12 +2,13 @@ import { ArrayMinSize, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, IsString, I
 import { Setting } from './settings';
 
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+const BROKER = /^[^\s:]+:\d+$/;
 const TABLE = /^[a-zA-Z0-9_.-]{3,255}$/;
 
 /** What the command line and every service need to find the stores and the topics. AWS's own variables (region, credentials, `AWS_ENDPOINT_URL_S3`, …) are read by its SDK. */
 export class StoresConfig {
   @Setting('KAFKA_BROKERS', 'Kafka brokers, host:port, separated by commas')
-  @ArrayMinSize(1) @Matches(/^[^\s:]+:\d+$/, { each: true })
+  @Matches(BROKER, { each: true })
   kafkaBrokers: string[] = [];
 
   @Setting('KAFKA_TLS', 'whether Kafka is spoken to over TLS')
@@ -77,6 +78,10 @@ export class StoresConfig {
 
 /** What every service of the pipeline has. */
 export class ServiceConfig extends StoresConfig {
+  @Setting('KAFKA_BROKERS', 'Kafka brokers, host:port, separated by commas')
+  @ArrayMinSize(1, { message: 'must name at least one broker, host:port' }) @Matches(BROKER, { each: true })
+  override kafkaBrokers: string[] = [];
+
   @Setting('CONCURRENCY', 'pieces of work that one replica does at once')
   @IsInt() @Min(1) @Max(64)
   concurrency: number = 1;

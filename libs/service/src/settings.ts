@@ -22,7 +22,7 @@ export class WrongSettings extends Error {
 export function Setting(env: string, help: string): PropertyDecorator {
   return (target, property) => {
     const specs = (Reflect.getMetadata(SETTINGS, target) ?? []) as SettingSpec[];
-    Reflect.defineMetadata(SETTINGS, [...specs, { property: String(property), env, help }], target);
+    Reflect.defineMetadata(SETTINGS, [...specs.filter((spec) => spec.env !== env), { property: String(property), env, help }], target);
   };
 }
 

@@ -6,6 +6,7 @@ import { type Kafka, type Log, type SASLOptions, kafkaClient } from '@music/mess
 import { RunStore } from '@music/runs';
 import { ObjectStore } from '@music/storage';
 import type { StoresConfig } from './service-config';
+import { WrongSettings } from './settings';
 
 const AWS_ATTEMPTS = 4; // of one call; what fails longer is tried again as a piece of work
 
@@ -16,19 +17,25 @@ export interface Stores {
   readonly objects: ObjectStore;
   readonly runs: RunStore;
   readonly kpis: KpiTable;
+  /** Throws WrongSettings where the settings name no broker; what needs no Kafka does without. */
   readonly kafka: Kafka;
   close(): void;
 }
 
 export function openStores(config: StoresConfig, clientId: string, log: Log): Stores {
-  process.env['AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE'] = '1';
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'; // engines and Dockerfile say which Node
   const aws = { region: config.awsRegion, maxAttempts: AWS_ATTEMPTS, requestHandler: { requestTimeout: 60_000, connectionTimeout: 5_000 } };
   const s3 = new S3Client({ ...aws, forcePathStyle: config.s3ForcePathStyle });
   const dynamo = new DynamoDBClient(aws);
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
-  const kafka = kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, sasl: saslOf(config) }, log);
+  let kafka: Kafka | undefined;
+  const connectKafka = () => kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, sasl: saslOf(config) }, log);
   return {
-    s3, dynamo, kafka, objects: new ObjectStore(s3), runs: new RunStore(documents, config.runsTable), kpis: new KpiTable(documents, config.kpiTable),
+    s3, dynamo, objects: new ObjectStore(s3), runs: new RunStore(documents, config.runsTable), kpis: new KpiTable(documents, config.kpiTable),
+    get kafka() {
+      if (config.kafkaBrokers.length === 0) throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);
+      return (kafka ??= connectKafka());
+    },
     close: () => {
       s3.destroy();
       dynamo.destroy();

@@ -3,9 +3,7 @@ import { LocalStack } from './index';
 jest.setTimeout(60_000);
 
 it('starts its servers, keeps their data over a restart, and leaves no process behind', async () => {
-  const t = Date.now();
   const stack = await LocalStack.start();
-  console.log(Date.now() - t);
   const pids = (['kafka', 'dynamodb', 's3'] as const).map((server) => stack.child(server).pid);
   await stack.child('dynamodb').stop();
   await stack.startServer('dynamodb');
