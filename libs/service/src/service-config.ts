@@ -43,6 +43,10 @@ export class StoresConfig {
   @Matches(BUCKET)
   sourceBucket: string = 'music-source';
 
+  @Setting('SOURCE_VERSIONS', 'whether set-up makes the source bucket keep versions, so that a replaced file can still be read')
+  @IsBoolean()
+  sourceVersions: boolean = true;
+
   @Setting('INTERMEDIATE_BUCKET', 'bucket for what a run works on; cleared when a run has ended well')
   @Matches(BUCKET)
   intermediateBucket: string = 'music-intermediate';

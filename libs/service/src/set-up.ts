@@ -29,7 +29,7 @@ async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<strin
     created.push(Bucket);
   }
   // With versions, what a run froze stays readable when a file is replaced.
-  if (created.includes(config.sourceBucket)) await s3.send(new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }));
+  if (config.sourceVersions && created.includes(config.sourceBucket)) await s3.send(new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }));
   return created;
 }
 

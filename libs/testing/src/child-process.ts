@@ -59,6 +59,7 @@ export class Child {
     // Its own process group: a Ctrl-C is ours to handle, in order.
     const child = spawn(command, args, { env, cwd, detached: true, stdio: ['ignore', log, log] });
     closeSync(log);
+    child.unref(); // one that was forgotten holds up nobody; the reaper ends it
     if (child.pid !== undefined) tellReaper(String(child.pid));
     return new Child(name, logFile, child);
   }
