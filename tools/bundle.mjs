@@ -1,10 +1,11 @@
-// node tools/bundle.mjs <projectRoot>: one file per app. swc first, since esbuild emits no decorator metadata.
+// node tools/bundle.mjs <projectRoot> [entry …]: one file per app and entry (default: main). swc first, since esbuild emits no decorator metadata.
 import { builtinModules, createRequire } from 'node:module';
 import path from 'node:path';
 import { transformFile } from '@swc/core';
 import { build } from 'esbuild';
 
-const root = path.resolve(process.argv[2]);
+const [, , project, ...entries] = process.argv;
+const root = path.resolve(project);
 const decoratorMetadata = {
   name: 'decorator-metadata',
   setup(b) {
@@ -39,13 +40,14 @@ const optionalPeers = {
   },
 };
 const result = await build({
-  entryPoints: [path.join(root, 'src/main.ts')],
-  outfile: path.join(root, 'dist/main.js'),
+  entryPoints: (entries.length > 0 ? entries : ['main']).map((entry) => path.join(root, 'src', `${entry}.ts`)),
+  outdir: path.join(root, 'dist'),
   bundle: true, platform: 'node', target: 'node20', format: 'cjs', keepNames: true,
   sourcemap: true, sourcesContent: false, minify: false, metafile: true, logLevel: 'error',
   external: ['@duckdb/node-bindings*'], // a native library
   loader: { '.sql': 'text' },
   plugins: [decoratorMetadata, optionalPeers],
 });
-const [, out] = Object.entries(result.metafile.outputs).find(([file]) => file.endsWith('.js'));
-console.log(`${path.relative(process.cwd(), root)}: ${(out.bytes / 1e6).toFixed(2)} MB, ${Object.keys(out.inputs).length} inputs`);
+for (const [file, { bytes, inputs }] of Object.entries(result.metafile.outputs)) {
+  if (file.endsWith('.js')) console.log(`${path.relative(process.cwd(), path.resolve(file))}: ${(bytes / 1e6).toFixed(2)} MB, ${Object.keys(inputs).length} inputs`);
+}

@@ -1,0 +1,98 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { STAGES, type Stage } from '@music/events';
+import { type RunReport, number, requestRun, runReport, table, waitForRun } from '@music/reports';
+import { workspaceRoot } from '@music/testing';
+import { makeBenchData } from './bench-data';
+import { floor } from './bench-floor';
+import { LocalPipeline } from './local-pipeline';
+
+const SIZES = { '10m': { listens: 10_000_000, files: 10, days: 3 }, '30m': { listens: 30_000_000, files: 30, days: 3 } } as const;
+const LAB = path.join(workspaceRoot(), '..', 'shared', 'data', 'lab');
+
+interface Measured {
+  readonly name: string;
+  readonly listens: number;
+  readonly floorSeconds: number;
+  readonly seconds: number;
+  readonly report: RunReport;
+  readonly peakMb: Record<Stage, number>;
+}
+
+/** `npm run bench [-- 10m 30m samples lab]`: prints ratios against one DuckDB process over the same files. */
+async function main(args: string[]): Promise<void> {
+  if (args[0] === 'floor') {
+    const began = performance.now();
+    const listens = await floor(args[1] ?? '');
+    process.stdout.write(JSON.stringify({ listens, seconds: (performance.now() - began) / 1_000 }));
+    return;
+  }
+  const names = args.length > 0 ? args : ['samples', ...(existsSync(LAB) ? ['lab'] : []), '10m', '30m'];
+  const dir = await mkdtemp(path.join(tmpdir(), 'music-bench-'));
+  try {
+    const all: Measured[] = [];
+    for (const name of names) all.push(await measure(name, dir));
+    print(all);
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function measure(name: string, dir: string): Promise<Measured> {
+  const folder = name === 'lab' ? LAB : name === 'samples' ? path.join(workspaceRoot(), 'samples') : path.join(dir, name);
+  if (name in SIZES) {
+    say(`${name}: making data …`);
+    await makeBenchData(folder, SIZES[name as keyof typeof SIZES]);
+  } else if (!existsSync(folder)) throw new Error(`${name}: expected ${Object.keys(SIZES).join(', ')}, samples or lab`);
+  say(`${name}: the floor …`);
+  const { seconds: floorSeconds } = name === 'samples' ? { seconds: NaN } : await runFloor(folder); // its bad times end the plain query
+  say(`${name}: the pipeline …`);
+  const pipeline = await LocalPipeline.start();
+  try {
+    await pipeline.load(folder);
+    const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true });
+    await waitForRun(pipeline.stores, runId);
+    const report = await runReport(pipeline.stores, runId);
+    if (report?.state !== 'completed' || report.seconds === undefined) throw new Error(`${name}: the run is ${report?.state}: ${report?.reasons.join('; ')}`);
+    const peakMb = Object.fromEntries(STAGES.map((stage) => [stage, Math.max(...pipeline.children(stage).map((child) => child.peakRss())) / 2 ** 20])) as Record<Stage, number>;
+    return { name, listens: report.rows.read, floorSeconds, seconds: report.seconds, report, peakMb };
+  } finally {
+    await pipeline.stop();
+    if (name in SIZES) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** In a process of its own; the better of two, so that the files are in memory for it as they are for the pipeline. */
+async function runFloor(folder: string): Promise<{ listens: number; seconds: number }> {
+  const results = [];
+  for (let i = 0; i < 2; i += 1) {
+    const { stdout } = await promisify(execFile)(process.execPath, [process.argv[1] ?? '', 'floor', folder]);
+    results.push(JSON.parse(stdout) as { listens: number; seconds: number });
+  }
+  return results.sort((a, b) => a.seconds - b.seconds)[0] as { listens: number; seconds: number };
+}
+
+function print(all: readonly Measured[]): void {
+  const two = (value: number) => (Number.isNaN(value) ? '-' : value.toFixed(2));
+  say(`\n${table(['data', 'listens', 'floor s', 'request to completed s', 'ratio to the floor'], all.map(({ name, listens, floorSeconds, seconds }) => [name, listens, two(floorSeconds), two(seconds), two(seconds / floorSeconds)]))}`);
+  say(`\nseconds a stage (stages overlap)\n${table(['data', ...STAGES], all.map(({ name, report }) => [name, ...STAGES.map((stage) => two(report.stages.find((each) => each.stage === stage)?.seconds ?? NaN))]))}`);
+  say(`\npeak resident memory, MiB\n${table(['data', ...STAGES], all.map(({ name, peakMb }) => [name, ...STAGES.map((stage) => Math.round(peakMb[stage]))]))}`);
+  const [ten, thirty] = ['10m', '30m'].map((name) => all.find((each) => each.name === name));
+  if (ten !== undefined && thirty !== undefined) say(`\n30 million listens take ${number(thirty.seconds / ten.seconds)} times as long as 10 million`);
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+main(process.argv.slice(2)).then(
+  () => process.exit(0),
+  (error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  },
+);
