@@ -1,5 +1,6 @@
 import type { FileKind } from '@music/contracts';
 import type { CsvSource } from './csv-source';
+import { trimmed } from './type-rows';
 
 /** Raised when the SQL below changes what it makes of a file: then Parquet of earlier versions is made again. */
 export const TABLE_VERSION = 1;
@@ -8,7 +9,7 @@ const MAX_TEXT_LENGTH = 1_000; // a DynamoDB item takes 400 KB
 
 /** SQL that types a songs or users file (rules 5, 6 and 8); rows without an id are left out. Parameter: `$blanks`. */
 export function typeTable(kind: Exclude<FileKind, 'streams'>, csv: CsvSource): string {
-  const clean = (name: string) => `nullif(trim(${csv.column(name)}, $blanks), '')`;
+  const clean = (name: string) => trimmed(csv.column(name));
   const shortened = (name: string) => `left(${clean(name)}, ${MAX_TEXT_LENGTH}) AS ${name}`;
   // A whole number, also as spreadsheets and pandas write it: 219505.0
   const whole = (name: string) => `CASE WHEN regexp_full_match(${clean(name)}, '\\d{1,15}(\\.0*)?') THEN CAST(split_part(${clean(name)}, '.', 1) AS BIGINT) END AS ${name}`;

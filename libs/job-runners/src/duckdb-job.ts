@@ -21,7 +21,7 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
   let engine: Engine | undefined;
-  const uploads: Promise<unknown>[] = [];
+  const days: Promise<KpiJobSummary['days'][number]>[] = [];
   try {
     const sql = (engine = await Engine.open(dir, limits));
     const [listens, songs, users] = await Promise.all([
@@ -43,7 +43,6 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
       all = `read_parquet(${text(`${parted}/*/*.parquet`)}, hive_partitioning = true, hive_types = {'listen_date': DATE})`;
     }
 
-    const days: KpiJobSummary['days'][number][] = [];
     const totals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     for (const date of dates) {
       signal.throwIfAborted();
@@ -54,25 +53,30 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
       await sql.run(`CREATE OR REPLACE VIEW run_listens AS SELECT user_id, track_id, listened_at, listen_date FROM ${all} WHERE listen_date = DATE ${text(date)}`);
       await sql.run(`CREATE OR REPLACE VIEW lake_listens AS ${olderFiles.length === 0 ? EMPTY_LISTENS : `SELECT * FROM read_parquet(${textList(olderFiles)}, hive_partitioning = false)`}`);
       await sql.run(`COPY (${MODELS.new_listens}) TO ${text(file)} (FORMAT parquet, COMPRESSION snappy)`);
-      const lake = store.upload(job.lakeBucket, lakeKey(date, job.runId), file);
-      lake.catch(() => undefined); // awaited below
-      uploads.push(lake);
+      const upload = store.upload(job.lakeBucket, lakeKey(date, job.runId), file);
+      upload.catch(() => undefined); // awaited with its day
       await sql.run(`CREATE OR REPLACE VIEW new_listens AS SELECT * FROM read_parquet(${text(file)})`);
       await sql.run(`CREATE OR REPLACE VIEW day_listens AS SELECT * FROM new_listens${olderFiles.length === 0 ? '' : ' UNION ALL SELECT * FROM lake_listens'}`);
       const kpis = await dayKpis(sql, date, job.keepUnknownTracks);
       const [report] = await sql.rows<Record<keyof typeof totals, bigint>>(MODELS.run_report);
       for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += Number(report?.[name] ?? 0);
-      days.push({ date, kpis: await store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), lake: await lake });
-      await Promise.all([rm(file), rm(path.join(dir, `lake-${date}`), { recursive: true, force: true })]);
+      // The next day is computed while this one's objects are written.
+      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), upload]).then(async ([object, lake]) => {
+        await Promise.all([rm(file), rm(path.join(dir, `lake-${date}`), { recursive: true, force: true })]);
+        return { date, kpis: object, lake };
+      });
+      day.catch(() => undefined); // awaited below
+      days.push(day);
+      if (days.length > 1) await days.at(-2);
     }
     const summary: KpiJobSummary = {
-      runId: job.runId, engine: 'duckdb', days, runRows: totals.run_rows, newListens: totals.new_listens,
+      runId: job.runId, engine: 'duckdb', days: await Promise.all(days), runRows: totals.run_rows, newListens: totals.new_listens,
       unknownTrackListens: totals.unknown_track_listens, unknownUserListens: totals.unknown_user_listens, unreadableDurations,
       seconds: Math.round(performance.now() - began) / 1_000,
     };
     return await store.putJson(job.lakeBucket, summaryKey(job.runId), summary);
   } finally {
-    await Promise.allSettled(uploads);
+    await Promise.allSettled(days);
     engine?.close();
     await rm(dir, { recursive: true, force: true });
   }

@@ -93,6 +93,16 @@ export class Child {
     }
   }
 
+  /** Processor seconds it has used so far, of all its threads. Linux only; 0 elsewhere. */
+  cpuSeconds(): number {
+    try {
+      const fields = readFileSync(`/proc/${this.pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+      return (Number(fields[11]) + Number(fields[12])) / 100; // clock ticks, 100 a second
+    } catch {
+      return 0;
+    }
+  }
+
   lastLines(count = 15): string {
     return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
   }
