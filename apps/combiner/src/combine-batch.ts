@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { BLANKS, CONTRACTS, type FileKind, type FileReason, type RowCounts, type RowReason, ambiguousColumns, missingColumns } from '@music/contracts';
-import { type DuckDBLimits, Engine, text } from '@music/duckdb';
+import { type DuckDBLimits, Engine, PARQUET, text } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectRef } from '@music/events';
 import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence } from '@music/runs';
@@ -78,7 +78,7 @@ export class CombineBatch {
       if (inPart.length === 0) return;
       const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;
       const file = path.join(dir, name);
-      await engine.run(`COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(file)} (FORMAT parquet, COMPRESSION snappy)`);
+      await engine.run(`COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(file)} (FORMAT parquet, ${PARQUET})`);
       const good = await engine.count('SELECT count(*) FROM listens WHERE reason IS NULL');
       if (good > 0) parts.push(this.uploadPart(`${prefix}${name}`, file, inPart, good));
       rows = 0;

@@ -12,7 +12,7 @@ const LONG_LINE_BYTES = 2 ** 16;
 
 export interface CsvInspection {
   readonly sha256: string;
-  /** Whether the reader has to go through the file from its beginning: it has quotes or very long lines. */
+  /** Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long lines. */
   readonly sequential: boolean;
   readonly defect?: FileReason;
   readonly detail?: string;
@@ -32,7 +32,7 @@ export class CsvInspector extends Transform {
   private undecided = false;
   private last = LF;
   private head: Buffer = Buffer.alloc(0);
-  private hasQuotes = false;
+  private hasQuotedBreaks = false;
   private hasLongLines = false;
   private lineStart = 0;
   private defect: { reason: FileReason; detail: string } | undefined;
@@ -53,7 +53,7 @@ export class CsvInspector extends Transform {
   result(): CsvInspection {
     if (this.defect === undefined && this.cut.length > 0) this.defect = { reason: 'not_utf8', detail: 'the file ends inside a character' };
     if (this.defect === undefined && this.quoted && !this.undecided) this.defect = { reason: 'unterminated_quote', detail: `the file ends inside a quoted field, after ${this.offset} bytes` };
-    return { sha256: this.hash.digest('hex'), sequential: this.hasQuotes || this.hasLongLines, defect: this.defect?.reason, detail: this.defect?.detail };
+    return { sha256: this.hash.digest('hex'), sequential: this.hasQuotedBreaks || this.hasLongLines, defect: this.defect?.reason, detail: this.defect?.detail };
   }
 
   private checkText(chunk: Buffer): void {
@@ -79,8 +79,8 @@ export class CsvInspector extends Transform {
       else this.quoted = false;
     }
     for (let at = chunk.indexOf(QUOTE, from); at >= 0; at = chunk.indexOf(QUOTE, from)) {
+      if (this.quoted) this.lookForBreak(chunk, from, at);
       from = at + 1;
-      this.hasQuotes = true;
       if (!this.quoted) {
         const before = at > 0 ? chunk[at - 1] : this.last;
         const begins = before === COMMA || before === LF || before === CR || this.offset + at === 0 || (this.offset + at === BOM.length && this.head.equals(BOM));
@@ -93,7 +93,14 @@ export class CsvInspector extends Transform {
         this.quoted = false;
       }
     }
+    if (this.quoted) this.lookForBreak(chunk, from, chunk.length);
     if (chunk.length > 0) this.last = chunk[chunk.length - 1] as number;
+  }
+
+  private lookForBreak(chunk: Buffer, from: number, to: number): void {
+    if (this.hasQuotedBreaks) return;
+    const field = chunk.subarray(from, to);
+    this.hasQuotedBreaks = field.includes(LF) || field.includes(CR);
   }
 
   /** Lines that are longer than a chunk reach over its end, so its first and last line end tell of every long one. */

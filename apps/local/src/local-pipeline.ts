@@ -16,7 +16,7 @@ const COMPOSE_STACK = {
  * On one machine nobody waits for slow deliveries. The local S3 server goes on listing what was removed from a bucket with
  * versions, so there the source has none. Variables of the environment come before these.
  */
-const LOCAL_DEFAULTS = { SOURCE_VERSIONS: 'false', SENSOR_POLL_SECONDS: '0.2', SENSOR_QUIET_SECONDS: '0', SWEEP_SECONDS: '1', JOB_POLL_SECONDS: '2', LOG_LEVEL: 'info', GRACE_SECONDS: '10' };
+const LOCAL_DEFAULTS = { SOURCE_VERSIONS: 'false', SENSOR_POLL_SECONDS: '0.2', SENSOR_QUIET_SECONDS: '0', JOB_POLL_SECONDS: '2', LOG_LEVEL: 'info', GRACE_SECONDS: '10' };
 
 export interface LocalPipelineOptions {
   /** Use the servers of `docker/compose.yaml` instead of starting some. */

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, text, textList } from '@music/duckdb';
+import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { BatchEvidence, ListensPart } from '@music/runs';
 import { type ObjectStore, downloadAll, mapLimited } from '@music/storage';
@@ -30,7 +30,7 @@ export async function promoteBatch(evidence: BatchEvidence, passed: ReadonlySet<
     try {
       const files = await downloadAll(store, [part.object], path.join(dir, 'in'));
       const out = path.join(dir, 'out.parquet');
-      await engine.run(`COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, COMPRESSION snappy)`);
+      await engine.run(`COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, ${PARQUET})`);
       return await store.upload(bucket, key, out);
     } finally {
       engine.close();

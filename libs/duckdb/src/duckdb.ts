@@ -76,3 +76,9 @@ export function text(value: string): string {
 export function textList(values: readonly string[]): string {
   return `[${values.map(text).join(', ')}]`;
 }
+
+/**
+ * How listens are written. Row groups of this many rows hold a track or a user often enough for dictionaries, which
+ * makes the objects half as large as row groups of the default size do, at the same processor time.
+ */
+export const PARQUET = 'COMPRESSION snappy, ROW_GROUP_SIZE 500000';

@@ -1,6 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, text, textList } from '@music/duckdb';
+import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
 import { type ObjectStore, type StoredObject, downloadAll } from '@music/storage';
@@ -52,7 +52,7 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
       // Dates come out of a DATE column, so they can hold nothing but a date.
       await sql.run(`CREATE OR REPLACE VIEW run_listens AS SELECT user_id, track_id, listened_at, listen_date FROM ${all} WHERE listen_date = DATE ${text(date)}`);
       await sql.run(`CREATE OR REPLACE VIEW lake_listens AS ${olderFiles.length === 0 ? EMPTY_LISTENS : `SELECT * FROM read_parquet(${textList(olderFiles)}, hive_partitioning = false)`}`);
-      await sql.run(`COPY (${MODELS.new_listens}) TO ${text(file)} (FORMAT parquet, COMPRESSION snappy)`);
+      await sql.run(`COPY (${MODELS.new_listens}) TO ${text(file)} (FORMAT parquet, ${PARQUET})`);
       const upload = store.upload(job.lakeBucket, lakeKey(date, job.runId), file);
       upload.catch(() => undefined); // awaited with its day
       await sql.run(`CREATE OR REPLACE VIEW new_listens AS SELECT * FROM read_parquet(${text(file)})`);

@@ -22,7 +22,7 @@ export async function requestRun({ kafka }: Pick<Stores, 'kafka'>, { logicalDate
 /** Waits until a run has ended. Gives undefined where `timeoutMs` passed first. */
 export async function waitForRun({ runs }: Pick<Stores, 'runs'>, runId: string, { timeoutMs = Infinity, onState = () => undefined }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {}): Promise<Run | undefined> {
   const deadline = Date.now() + timeoutMs;
-  for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 100))) {
+  for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 200))) {
     const run = await runs.findRun(runId);
     if (run?.state !== last) onState(run);
     last = run?.state;
