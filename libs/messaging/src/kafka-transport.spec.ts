@@ -1,0 +1,188 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { LastingError } from '@music/errors';
+import { type Envelope, RunRequested, deadLetterTopic, envelope, toJson, topicSpecs } from '@music/events';
+import { REPLAYED_HEADER, RunStore, ensureTable, messageOf, pipelineRunsTable } from '@music/runs';
+import { LocalStack } from '@music/testing';
+import type { Kafka } from 'kafkajs';
+import { of } from 'rxjs';
+import { KafkaTransport, MessageContext, type MessageOutcome, Outbox, type TopicMessage, ensureTopics, kafkaClient, listDeadLetters, publish, publishEvent, readTopics, replay } from './index';
+
+jest.setTimeout(90_000);
+
+const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const DAY = '2024-06-25';
+let n = 0;
+const nextRun = () => `scheduled__2024-01-${String((n += 1)).padStart(2, '0')}`;
+const requested = (runId: string) => envelope(RunRequested, 'spec', { runId, logicalDate: DAY });
+
+class Broken extends LastingError {}
+
+describe('the way over Kafka', () => {
+  let stack: LocalStack;
+  let kafka: Kafka;
+  let runs: RunStore;
+  let transport: KafkaTransport;
+  let outbox: Outbox;
+  let handler: (event: Envelope, headers: Readonly<Record<string, string>>) => Promise<void>;
+  const handled: { runId: string; headers: Readonly<Record<string, string>> }[] = [];
+  const outcomes: MessageOutcome[] = [];
+
+  const startTransport = () => {
+    outbox = new Outbox(kafka, 'sensor', runs, silent);
+    transport = new KafkaTransport(
+      kafka, outbox, { stage: 'sensor', groupId: 'spec', inPlaceDelaysMs: [10], retryDelaysMs: [300, 600], concurrency: 3, sessionTimeoutMs: 10_000 },
+      silent, (outcome) => outcomes.push(outcome),
+    );
+    transport.addHandler(RunRequested.topic, async (event: Envelope, context: MessageContext) => {
+      await handler(event, context.headers);
+      handled.push({ runId: event.data.runId, headers: context.headers });
+      return of(undefined);
+    }, true);
+    transport.listen(() => undefined);
+  };
+
+  beforeAll(async () => {
+    stack = await LocalStack.start(['kafka', 'dynamodb']);
+    kafka = kafkaClient({ brokers: [stack.brokers], clientId: 'spec', tls: false }, silent);
+    const created = await ensureTopics(kafka, topicSpecs(2), 1);
+    expect(created).toContain(RunRequested.topic);
+    expect(await ensureTopics(kafka, topicSpecs(2), 1)).toEqual([]);
+    const dynamo = new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    await ensureTable(dynamo, pipelineRunsTable('runs'));
+    runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');
+    startTransport();
+    await until(() => transport.ready);
+  });
+  afterAll(async () => {
+    await transport.close();
+    await outbox.close();
+    await stack.stop();
+  });
+  beforeEach(() => {
+    handler = async () => undefined;
+    handled.length = 0;
+    outcomes.length = 0;
+  });
+
+  const until = async (condition: () => boolean) => {
+    for (let i = 0; i < 400; i += 1) {
+      if (condition()) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error('it did not come to that');
+  };
+  const was = (runId: string) => handled.some((each) => each.runId === runId);
+  const deadLetters = async (key: string) => (await listDeadLetters(kafka, runs, ['sensor'])).filter(({ message }) => message.key === key);
+
+  it('hands an event and its trace to the handler, and commits after it', async () => {
+    const runId = nextRun();
+    const message = messageOf(requested(runId));
+    await publish(kafka, [message]);
+    await until(() => was(runId));
+    expect(handled[0]?.headers['traceparent']).toBe(message.headers['traceparent']);
+    const admin = kafka.admin();
+    await admin.connect();
+    let committed = 0;
+    for (let i = 0; i < 40 && committed === 0; i += 1) {
+      const offsets = await admin.fetchOffsets({ groupId: 'spec', topics: [RunRequested.topic] });
+      committed = Math.max(...(offsets[0]?.partitions ?? []).map(({ offset }) => Number(offset)));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    await admin.disconnect();
+    expect(committed).toBeGreaterThan(0);
+  });
+
+  it('tries a passing fault again from the retry topics, and lets the events behind it pass', async () => {
+    const [failing, ...others] = Array.from({ length: 6 }, nextRun);
+    let calls = 0;
+    handler = async (event) => {
+      if (event.data.runId === failing && (calls += 1) <= 3) throw new Error('DynamoDB is down');
+    };
+    for (const runId of [failing, ...others]) await publishEvent(kafka, requested(runId as string));
+    await until(() => others.every((runId) => was(runId)));
+    expect(was(failing as string)).toBe(false);
+    await until(() => was(failing as string));
+    expect(calls).toBe(4); // twice in place, once and once again from the first retry topic
+    expect(handled.at(-1)?.headers['retry-topic']).toBeUndefined();
+  });
+
+  it('gives up after the last retry topic: the event is a dead letter with its own headers and the reason', async () => {
+    const runId = nextRun();
+    handler = async () => { throw new Error('for ever'); };
+    await publish(kafka, [{ ...messageOf(requested(runId)), headers: { mine: 'kept' } }]);
+    await until(() => outcomes.includes('dead_lettered'));
+    expect(outcomes).toEqual(['retried', 'retried', 'dead_lettered']);
+    const [letter] = await deadLetters(runId);
+    expect(letter).toMatchObject({ stage: 'sensor', topic: RunRequested.topic, reason: 'Error: for ever', replayed: false, message: { headers: { mine: 'kept' } } });
+    expect(letter?.message.value).toBe(toJson(requested(runId)).replace(/"time":"[^"]+"/, /"time":"[^"]+"/.exec(letter?.message.value ?? '')?.[0] ?? ''));
+  });
+
+  it('gives up at once on a lasting fault, and replay puts the event back once', async () => {
+    const runId = nextRun();
+    handler = async () => { throw new Broken('no'); };
+    await publishEvent(kafka, requested(runId));
+    await until(() => outcomes.includes('dead_lettered'));
+    expect(outcomes).toEqual(['dead_lettered']);
+    handler = async () => undefined;
+    await replay(kafka, runs, (await deadLetters(runId)).filter(({ replayed }) => !replayed));
+    await until(() => was(runId));
+    expect(handled[0]?.headers[REPLAYED_HEADER]).toBeDefined();
+    expect(handled[0]?.headers['dead-letter-reason']).toBeUndefined();
+    expect(await deadLetters(runId)).toMatchObject([{ replayed: true }]);
+  });
+
+  it.each([
+    ['not JSON', '{'],
+    ['of an unknown type', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.unheard')],
+    ['of another topic', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.failed')],
+    ['out of its schema', toJson(requested('scheduled__2024-06-25')).replaceAll(DAY, 'someday')],
+    ['empty', ''],
+    ['of a megabyte', 'x'.repeat(1_000_000)],
+  ])('holds nothing up when a message is %s', async (what, value) => {
+    const runId = nextRun();
+    await publish(kafka, [{ topic: RunRequested.topic, key: `poison ${what}`, value, headers: {} }]);
+    await publishEvent(kafka, requested(runId));
+    await until(() => was(runId) && outcomes.includes('dead_lettered'));
+    expect(await deadLetters(`poison ${what}`)).toMatchObject([{ reason: expect.stringMatching(/./), message: { topic: deadLetterTopic('sensor'), value } }]);
+  });
+
+  it('sends what is owed, and strikes it off', async () => {
+    const owed = [nextRun(), nextRun()].map((runId) => messageOf(requested(runId)));
+    await runs.owe('sensor', owed);
+    await Promise.all([outbox.flush(), outbox.flush()]);
+    expect(await runs.listOwed('sensor')).toEqual([]);
+    await until(() => owed.every(({ key }) => was(key)));
+  });
+
+  it('lets what is being handled end when it stops, and goes on after a start', async () => {
+    const runId = nextRun();
+    const later = nextRun();
+    let ended = false;
+    handler = async () => {
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      ended = true;
+    };
+    await publishEvent(kafka, requested(runId));
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await transport.close();
+    await outbox.close();
+    expect(ended).toBe(true);
+    await publishEvent(kafka, requested(later));
+    handler = async () => undefined;
+    startTransport();
+    await until(() => was(later));
+    expect(handled.filter((each) => each.runId === runId)).toHaveLength(1);
+  });
+
+  it('reads topics from end to end and leaves no group behind', async () => {
+    const messages: TopicMessage[] = [];
+    await readTopics(kafka, [RunRequested.topic], (message) => messages.push(message));
+    expect(messages.length).toBeGreaterThan(10);
+    const admin = kafka.admin();
+    await admin.connect();
+    const groups = (await admin.listGroups()).groups.map(({ groupId }) => groupId);
+    await admin.disconnect();
+    expect(groups.filter((group) => group.startsWith('music.reader.'))).toEqual([]);
+  });
+});
