@@ -1,0 +1,144 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { Engine, text } from '@music/duckdb';
+import type { DayKpis } from '@music/kpis';
+import { ObjectStore, type StoredObject } from '@music/storage';
+import { LocalStack } from '@music/testing';
+import { runDuckDBJob } from './duckdb-job';
+import { DuckDBRunner } from './duckdb-runner';
+import type { KpiJob, KpiJobSummary } from './job-runner';
+
+jest.setTimeout(90_000);
+
+type Listen = [user: string, track: string, time: string];
+type Song = [track: string, genre: string | null, name: string | null, ms: number | null, popularity: number | null];
+
+describe('the KPI job', () => {
+  let stack: LocalStack;
+  let store: ObjectStore;
+  let scratch: string;
+  let n = 0;
+  const limits = { memoryBytes: 256 * 2 ** 20, threads: 2 };
+  const unhurried = new AbortController().signal;
+
+  beforeAll(async () => {
+    stack = await LocalStack.start(['s3']);
+    scratch = await mkdtemp(path.join(tmpdir(), 'kpi-job-spec-'));
+    const s3 = new S3Client({ endpoint: stack.env['AWS_ENDPOINT_URL_S3'], forcePathStyle: true, region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    store = new ObjectStore(s3);
+    for (const Bucket of ['lake', 'intermediate']) await s3.send(new CreateBucketCommand({ Bucket }));
+  });
+  afterAll(async () => {
+    await stack.stop();
+    await rm(scratch, { recursive: true });
+  });
+  beforeEach(() => store.deletePrefix('lake', 'listens/'));
+
+  async function parquet(sql: string, rows: readonly (readonly (string | number | null)[])[]): Promise<StoredObject> {
+    const dir = await mkdtemp(path.join(scratch, 'in-'));
+    const engine = await Engine.open(dir, limits);
+    const literal = (cell: string | number | null) => (cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell));
+    const file = path.join(dir, 'x.parquet');
+    await engine.run(`COPY (${sql} FROM (VALUES ${rows.map((row) => `(${row.map(literal).join(', ')})`).join(', ')}) AS t(c0, c1, c2, c3, c4)) TO ${text(file)} (FORMAT parquet)`);
+    engine.close();
+    return store.upload('intermediate', `in/${(n += 1)}.parquet`, file);
+  }
+
+  async function job(runId: string, listens: Listen[], songs: Song[], keepUnknownTracks = true): Promise<KpiJob> {
+    const cast = 'SELECT 0 AS file, c0 AS user_id, c1 AS track_id, CAST(c2 AS TIMESTAMP) AS listened_at, CAST(CAST(c2 AS TIMESTAMP) AS DATE) AS listen_date';
+    return {
+      runId, lakeBucket: 'lake', resultBucket: 'intermediate', resultPrefix: `runs/${runId}/result/`, keepUnknownTracks,
+      listens: [await parquet(cast, listens.map((row) => [...row, null, null]))],
+      songs: [await parquet(`SELECT c0 AS track_id, c1 AS track_genre, c2 AS track_name, 'A' AS artists, CAST(c3 AS BIGINT) AS duration_ms, CAST(c4 AS BIGINT) AS popularity`, songs)],
+      users: [await parquet('SELECT c0 AS user_id', [['u1', null, null, null, null], ['u2', null, null, null, null]])],
+    };
+  }
+
+  async function run(made: KpiJob): Promise<{ summary: KpiJobSummary; days: Record<string, DayKpis> }> {
+    const summary = await store.readJson<KpiJobSummary>(await runDuckDBJob(made, store, scratch, limits, unhurried));
+    const days: Record<string, DayKpis> = {};
+    for (const { date, kpis } of summary.days) days[date] = await store.readJson<DayKpis>(kpis);
+    return { summary, days };
+  }
+
+  const SONGS: Song[] = [['t1', 'pop', 'One', 60_000, 5], ['t2', 'pop', 'Two', 120_000, 5], ['t3', 'rock', 'Three', 1_000, 5]];
+
+  it('counts listens, listeners and milliseconds, a repeated listen once', async () => {
+    const { summary, days } = await run(await job('r1', [['u1', 't1', '2024-06-25 10:00:00'], ['u1', 't1', '2024-06-25 10:00:00'], ['u1', 't2', '2024-06-25 11:00:00'], ['u3', 't1', '2024-06-25 12:00:00']], SONGS));
+    expect(summary).toMatchObject({ runRows: 4, newListens: 3, unknownUserListens: 1, unknownTrackListens: 0 });
+    expect(days['2024-06-25']).toMatchObject({
+      listen_count: 3, unique_listeners: 2, genres: [{ genre: 'pop', listen_count: 3, unique_listeners: 2, total_listening_ms: 240_000 }],
+      top_songs: [{ genre: 'pop', rank: 1, track_id: 't1', song: 'One', listen_count: 2 }, { rank: 2, track_id: 't2' }],
+    });
+  });
+
+  it('ranks what is level by bytes, three songs a genre and five genres a day', async () => {
+    const tracks = ['b', 'a', 'é', 'Z', 'z'];
+    const songs: Song[] = [...tracks.map((track): Song => [track, 'pop', track, 1, 1]), ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Song => [`only ${genre}`, genre, 'x', 1, 1])];
+    const listens: Listen[] = [...tracks.map((track): Listen => ['u1', track, '2024-06-25 10:00:00']), ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Listen => ['u1', `only ${genre}`, '2024-06-25 10:00:00'])];
+    const { days } = await run(await job('r1', listens, songs));
+    expect(days['2024-06-25']?.top_songs.filter(({ genre }) => genre === 'pop').map(({ track_id }) => track_id)).toEqual(['Z', 'a', 'b']);
+    expect(days['2024-06-25']?.top_genres.map(({ genre }) => genre)).toEqual(['pop', '10', '9', 'O', 'o']);
+  });
+
+  it('counts a track in each of its genres, with the row that rule 5 chooses, but once in the day', async () => {
+    const songs: Song[] = [['t', 'pop', 'less popular', 1, 1], ['t', 'pop', 'longer', 3_000, 9], ['t', 'pop', 'z', 2_000, 9], ['t', 'pop', 'b', 2_000, 9], ['t', 'rock', null, null, null], ['t', null, 'x', 5, 5]];
+    const { summary, days } = await run(await job('r1', [['u1', 't', '2024-06-25 10:00:00']], songs));
+    expect(summary.unreadableDurations).toBe(1);
+    expect(days['2024-06-25']).toMatchObject({
+      listen_count: 1, genres: [{ genre: 'Unknown', total_listening_ms: 5 }, { genre: 'pop', total_listening_ms: 2_000 }, { genre: 'rock', total_listening_ms: 0 }],
+    });
+    expect(days['2024-06-25']?.top_songs.map(({ song }) => song)).toEqual(['x', 'b', 'Unknown']);
+  });
+
+  it('keeps unknown tracks as songs of genre Unknown, or leaves them out by setting; the lake has them either way', async () => {
+    const listens: Listen[] = [['u1', 'nobody', '2024-06-25 10:00:00'], ['u2', 't1', '2024-06-25 10:00:00']];
+    const kept = await run(await job('r1', listens, SONGS));
+    expect(kept.days['2024-06-25']).toMatchObject({ listen_count: 2, genres: [{ genre: 'Unknown', listen_count: 1, total_listening_ms: 0 }, { genre: 'pop' }] });
+    expect(kept.days['2024-06-25']?.top_songs[0]).toMatchObject({ genre: 'Unknown', track_id: 'nobody', song: 'nobody' });
+    const rejected = await run(await job('r2', listens, SONGS, false));
+    expect(rejected.summary).toMatchObject({ newListens: 0, runRows: 2 });
+    expect(rejected.days['2024-06-25']).toMatchObject({ listen_count: 1, genres: [{ genre: 'pop' }] });
+    // All of a day unknown: the day is there, and empty.
+    const empty = await run(await job('r3', [['u1', 'nobody', '2024-06-27 10:00:00']], SONGS, false));
+    expect(empty.days['2024-06-27']).toMatchObject({ listen_count: 0, unique_listeners: 0, genres: [], top_genres: [] });
+    expect(empty.summary.unknownTrackListens).toBe(1);
+  });
+
+  it('computes a day again with what other runs left in the lake, in any order, and the same when it is repeated', async () => {
+    const first: Listen[] = [['u1', 't1', '2024-06-25 10:00:00'], ['u2', 't1', '2024-06-25 10:00:00']];
+    const second: Listen[] = [['u2', 't1', '2024-06-25 10:00:00'], ['u2', 't3', '2024-06-25 23:59:59'], ['u2', 't3', '2024-06-26 00:00:00']];
+    const a = await job('a', first, SONGS);
+    const b = await job('b', second, SONGS);
+    await run(a);
+    const after = await run(b);
+    expect(after.summary).toMatchObject({ runRows: 3, newListens: 2 });
+    expect(after.days['2024-06-25']).toMatchObject({ listen_count: 3, unique_listeners: 2 });
+    expect((await run(b)).days).toEqual(after.days);
+    expect((await run(a)).days['2024-06-25']).toEqual(after.days['2024-06-25']);
+    await store.deletePrefix('lake', 'listens/');
+    await run(b);
+    expect((await run(a)).days['2024-06-25']).toEqual(after.days['2024-06-25']);
+  });
+
+  it('works on many days a day at a time', async () => {
+    const listens = Array.from({ length: 20 }, (_, i): Listen => ['u1', 't1', `2024-06-${String(i + 1).padStart(2, '0')} 10:00:00`]);
+    const { summary, days } = await run(await job('r1', [...listens, ...listens], SONGS));
+    expect(summary).toMatchObject({ runRows: 40, newListens: 20 });
+    expect(Object.values(days).map(({ listen_count }) => listen_count)).toEqual(Array(20).fill(1));
+  });
+
+  it('is followed through its runner, started once a run, and lost with its process', async () => {
+    const runner = new DuckDBRunner(store, scratch, limits);
+    const made = await job('r1', [['u1', 't1', '2024-06-25 10:00:00']], SONGS);
+    const [id, same] = [await runner.start(made), await runner.start(made)];
+    expect(same).toBe(id);
+    expect(await runner.poll(id, 30_000)).toMatchObject({ state: 'succeeded', summary: { bucket: 'lake', key: 'runs/r1/summary.json' } });
+    expect(await runner.poll(id, 0)).toEqual({ state: 'lost' });
+    const broken = await runner.start({ ...made, songs: [{ ...(made.songs[0] as StoredObject), key: 'gone' }] });
+    expect(await runner.poll(broken, 30_000)).toMatchObject({ state: 'failed', lasting: true, message: expect.stringContaining('gone') });
+    await runner.close();
+  });
+});
