@@ -12,9 +12,13 @@ const decoratorMetadata = {
     b.onLoad({ filter: /\.ts$/ }, async ({ path: file }) => {
       if (file.includes('node_modules')) return undefined;
       const { code } = await transformFile(file, {
-        swcrc: false, configFile: false, sourceMaps: 'inline', module: { type: 'es6' },
+        swcrc: false,
+        configFile: false,
+        sourceMaps: 'inline',
+        module: { type: 'es6' },
         jsc: {
-          target: 'es2022', keepClassNames: true,
+          target: 'es2022',
+          keepClassNames: true,
           parser: { syntax: 'typescript', decorators: true },
           transform: { legacyDecorator: true, decoratorMetadata: true, useDefineForClassFields: false },
         },
@@ -42,12 +46,23 @@ const optionalPeers = {
 const result = await build({
   entryPoints: (entries.length > 0 ? entries : ['main']).map((entry) => path.join(root, 'src', `${entry}.ts`)),
   outdir: path.join(root, 'dist'),
-  bundle: true, platform: 'node', target: 'node20', format: 'cjs', keepNames: true,
-  sourcemap: true, sourcesContent: false, minify: false, metafile: true, logLevel: 'error',
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  keepNames: true,
+  sourcemap: true,
+  sourcesContent: false,
+  minify: false,
+  metafile: true,
+  logLevel: 'error',
   external: ['@duckdb/node-bindings*'], // a native library
   loader: { '.sql': 'text' },
   plugins: [decoratorMetadata, optionalPeers],
 });
 for (const [file, { bytes, inputs }] of Object.entries(result.metafile.outputs)) {
-  if (file.endsWith('.js')) console.log(`${path.relative(process.cwd(), path.resolve(file))}: ${(bytes / 1e6).toFixed(2)} MB, ${Object.keys(inputs).length} inputs`);
+  if (file.endsWith('.js'))
+    console.log(
+      `${path.relative(process.cwd(), path.resolve(file))}: ${(bytes / 1e6).toFixed(2)} MB, ${Object.keys(inputs).length} inputs`,
+    );
 }

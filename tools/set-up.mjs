@@ -19,7 +19,12 @@ export function setUp({ stack = true, build = true } = {}) {
 
 /** Runs a command in the workspace; ends this process with its output where it fails. */
 export function run(command, args, { quiet = false, env = {} } = {}) {
-  const done = spawnSync(command, args, { cwd: root, stdio: quiet ? 'pipe' : 'inherit', encoding: 'utf8', env: { ...process.env, NX_DAEMON: 'false', ...env } });
+  const done = spawnSync(command, args, {
+    cwd: root,
+    stdio: quiet ? 'pipe' : 'inherit',
+    encoding: 'utf8',
+    env: { ...process.env, NX_DAEMON: 'false', ...env },
+  });
   if (done.status === 0) return;
   if (quiet) process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
   fail(`\`${command} ${args.join(' ')}\` failed${done.error ? `: ${done.error.message}` : ''}`);
@@ -32,11 +37,13 @@ function fail(message) {
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
-  if (major < 20 || (major === 20 && minor < 19)) fail(`Node ${process.versions.node} is too old: install Node 20.19 or later (see .nvmrc)`);
+  if (major < 20 || (major === 20 && minor < 19))
+    fail(`Node ${process.versions.node} is too old: install Node 20.19 or later (see .nvmrc)`);
 }
 
 function checkCommands() {
-  const remedy = 'Install it: `apt-get install openjdk-17-jre-headless maven` or `brew install openjdk@17 maven`.\n' +
+  const remedy =
+    'Install it: `apt-get install openjdk-17-jre-headless maven` or `brew install openjdk@17 maven`.\n' +
     'With Docker instead: `docker compose -f docker/compose.yaml up -d`, then `npm start -- --stack compose`.';
   const java = spawnSync('java', ['-version'], { encoding: 'utf8' });
   if (java.error || java.status !== 0) fail(`Java was not found; the local stack needs Java 17 or later. ${remedy}`);
@@ -45,7 +52,10 @@ function checkCommands() {
   if (!stackIsThere() && spawnSync('mvn', ['-v']).error) fail(`Maven was not found; it fetches the servers of the local stack. ${remedy}`);
 }
 
-const stampOf = (file) => createHash('sha256').update(readFileSync(path.join(root, file))).digest('hex');
+const stampOf = (file) =>
+  createHash('sha256')
+    .update(readFileSync(path.join(root, file)))
+    .digest('hex');
 const isStamped = (stamp, file) => existsSync(stamp) && readFileSync(stamp, 'utf8') === stampOf(file);
 
 function installPackages() {
@@ -65,7 +75,8 @@ function fetchStack() {
   process.stdout.write('fetching Kafka, DynamoDB Local and the S3 server …\n');
   const partial = path.join(root, '.stack.partial');
   rmSync(partial, { recursive: true, force: true });
-  for (const server of SERVERS) run('mvn', ['-q', '-B', '-ntp', '-f', 'docker/stack/pom.xml', '-P', server, `-Dlibs=${partial}`, 'generate-resources']);
+  for (const server of SERVERS)
+    run('mvn', ['-q', '-B', '-ntp', '-f', 'docker/stack/pom.xml', '-P', server, `-Dlibs=${partial}`, 'generate-resources']);
   rmSync(path.join(root, '.stack'), { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
   renameSync(partial, path.join(root, '.stack'));

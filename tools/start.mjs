@@ -5,6 +5,9 @@ import { root, setUp } from './set-up.mjs';
 
 const args = process.argv.slice(2);
 setUp({ stack: !args.join('=').includes('stack=compose') });
-const child = spawn(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/main.js'), ...args], { cwd: root, stdio: 'inherit' });
+const child = spawn(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/main.js'), ...args], {
+  cwd: root,
+  stdio: 'inherit',
+});
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(code ?? (signal === null ? 1 : 130)));

@@ -1,5 +1,14 @@
 import { type KpisPublished, RunCompleted, envelope } from '@music/events';
-import { type LedgerEntry, type Manifest, type ManifestFile, type Run, type Work, type WorkOutcome, messageOf, versionOf } from '@music/runs';
+import {
+  type LedgerEntry,
+  type Manifest,
+  type ManifestFile,
+  type Run,
+  type Work,
+  type WorkOutcome,
+  messageOf,
+  versionOf,
+} from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { ObjectChanged, keyBelow, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
@@ -32,7 +41,9 @@ export class ArchiveRun extends StagePerformer {
       work.signal.throwIfAborted();
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
-      return entry?.runId === runId && (entry.state === 'passed' || entry.state === 'archived') ? this.archive(run, file, entry, work) : false;
+      return entry?.runId === runId && (entry.state === 'passed' || entry.state === 'archived')
+        ? this.archive(run, file, entry, work)
+        : false;
     });
     const archivedFiles = archived.filter(Boolean).length;
     await objects.deletePrefix(this.config.intermediateBucket, `runs/${runId}/`);
@@ -53,7 +64,9 @@ export class ArchiveRun extends StagePerformer {
         if (!(error instanceof ObjectChanged)) throw error;
         if ((await objects.head(bucket, key))?.size !== file.size) {
           // Its rows count, but this version is gone from a bucket that keeps none: say so, and leave what is there now alone.
-          await runs.updateFile(file.key, entry.version, run.runId, { detail: 'replaced or removed before it could be archived; its rows count' });
+          await runs.updateFile(file.key, entry.version, run.runId, {
+            detail: 'replaced or removed before it could be archived; its rows count',
+          });
           work.log.warn({ key: file.key }, 'replaced or removed before it could be archived');
           return false;
         }

@@ -5,23 +5,34 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { print, printJson, withStores } from './with-stores';
 
 export function addEventCommands(program: Command): void {
-  program.command('events')
+  program
+    .command('events')
     .description('the stage events as they stand in the topics, oldest first')
     .option('--run <run>', 'of one run')
     .option('--follow', 'go on with what comes, until Ctrl-C', false)
     .option('--json', 'one event a line, for programs', false)
-    .action(async ({ run, follow, json }: { run?: string; follow: boolean; json: boolean }) => withStores(async ({ kafka }) => {
-      const isAsked = ({ key }: TopicMessage) => run === undefined || key === run || key.startsWith(`${run}/`);
-      const show = (message: TopicMessage) => print(json ? JSON.stringify(forPrograms(message)) : eventLine(message));
-      const topics = STAGE_EVENTS.map(({ topic }) => topic);
-      const seen: TopicMessage[] = [];
-      const stop = new AbortController();
-      process.once('SIGINT', () => stop.abort());
-      await readTopics(kafka, topics, (message) => { if (isAsked(message)) (follow ? show : (each: TopicMessage) => seen.push(each))(message); }, { follow, signal: stop.signal });
-      for (const message of seen.sort((a, b) => Number(a.timestamp) - Number(b.timestamp))) show(message);
-    }));
+    .action(async ({ run, follow, json }: { run?: string; follow: boolean; json: boolean }) =>
+      withStores(async ({ kafka }) => {
+        const isAsked = ({ key }: TopicMessage) => run === undefined || key === run || key.startsWith(`${run}/`);
+        const show = (message: TopicMessage) => print(json ? JSON.stringify(forPrograms(message)) : eventLine(message));
+        const topics = STAGE_EVENTS.map(({ topic }) => topic);
+        const seen: TopicMessage[] = [];
+        const stop = new AbortController();
+        process.once('SIGINT', () => stop.abort());
+        await readTopics(
+          kafka,
+          topics,
+          (message) => {
+            if (isAsked(message)) (follow ? show : (each: TopicMessage) => seen.push(each))(message);
+          },
+          { follow, signal: stop.signal },
+        );
+        for (const message of seen.sort((a, b) => Number(a.timestamp) - Number(b.timestamp))) show(message);
+      }),
+    );
 
-  program.command('replay')
+  program
+    .command('replay')
     .description('put dead letters back where they came from; failed runs go on')
     .option('--run <run>', 'of one run')
     .option('--stage <stage>', 'of one stage', (stage: string): Stage => {
@@ -30,14 +41,35 @@ export function addEventCommands(program: Command): void {
     })
     .option('--list', 'only show them', false)
     .option('--json', 'for programs', false)
-    .action(async ({ run, stage, list, json }: { run?: string; stage?: Stage; list: boolean; json: boolean }) => withStores(async ({ kafka, runs }) => {
-      const all = await listDeadLetters(kafka, runs, stage === undefined ? STAGES : [stage]);
-      const letters = all.filter(({ replayed, message }) => !replayed && (run === undefined || message.key === run || message.key.startsWith(`${run}/`)));
-      if (!list) await replay(kafka, runs, letters);
-      if (json) printJson(letters.map(({ stage: of, topic, reason, at, message }) => ({ stage: of, topic, key: message.key, reason, at, offset: message.offset, replayed: !list })));
-      else if (letters.length === 0) print('there are no dead letters that were not put back');
-      else print(`${table(['stage', 'topic', 'key', 'at', 'reason'], letters.map(({ stage: of, topic, reason, at, message }) => [of, topic, message.key, at, reason]))}\n\n${letters.length} ${list ? 'dead letters' : 'put back'}`);
-    }));
+    .action(async ({ run, stage, list, json }: { run?: string; stage?: Stage; list: boolean; json: boolean }) =>
+      withStores(async ({ kafka, runs }) => {
+        const all = await listDeadLetters(kafka, runs, stage === undefined ? STAGES : [stage]);
+        const letters = all.filter(
+          ({ replayed, message }) => !replayed && (run === undefined || message.key === run || message.key.startsWith(`${run}/`)),
+        );
+        if (!list) await replay(kafka, runs, letters);
+        if (json)
+          printJson(
+            letters.map(({ stage: of, topic, reason, at, message }) => ({
+              stage: of,
+              topic,
+              key: message.key,
+              reason,
+              at,
+              offset: message.offset,
+              replayed: !list,
+            })),
+          );
+        else if (letters.length === 0) print('there are no dead letters that were not put back');
+        else
+          print(
+            `${table(
+              ['stage', 'topic', 'key', 'at', 'reason'],
+              letters.map(({ stage: of, topic, reason, at, message }) => [of, topic, message.key, at, reason]),
+            )}\n\n${letters.length} ${list ? 'dead letters' : 'put back'}`,
+          );
+      }),
+    );
 }
 
 function eventLine({ topic, partition, offset, timestamp, value }: TopicMessage): string {
@@ -47,7 +79,9 @@ function eventLine({ topic, partition, offset, timestamp, value }: TopicMessage)
   } catch {
     // shown as it is
   }
-  return printable(`${new Date(Number(timestamp)).toISOString()} ${topic} ${partition}/${offset} ${typeof data === 'string' ? data : JSON.stringify(data)}`);
+  return printable(
+    `${new Date(Number(timestamp)).toISOString()} ${topic} ${partition}/${offset} ${typeof data === 'string' ? data : JSON.stringify(data)}`,
+  );
 }
 
 function forPrograms({ topic, partition, offset, value, headers }: TopicMessage): object {

@@ -14,7 +14,8 @@ interface RunOptions {
 }
 
 export function addRunCommands(program: Command): void {
-  program.command('run')
+  program
+    .command('run')
     .description('ask for a run')
     .option('--date <date>', 'its logical date (default: yesterday in KPI_TIME_ZONE)', date)
     .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
@@ -24,13 +25,15 @@ export function addRunCommands(program: Command): void {
     .option('--json', 'for programs', false)
     .action(run);
 
-  program.command('status')
+  program
+    .command('status')
     .description('what happened in a run: stages, files, rows, job')
     .argument('[run]', 'its id (default: the newest)')
     .option('--json', 'for programs', false)
     .action(status);
 
-  program.command('runs')
+  program
+    .command('runs')
     .description('runs, newest first')
     .option('--limit <n>', 'how many', positive, 20)
     .option('--json', 'for programs', false)
@@ -47,7 +50,10 @@ async function run(options: RunOptions): Promise<void> {
       return;
     }
     const progress = progressLine(runId);
-    const ended = await waitForRun(stores, runId, { timeoutMs: options.timeout === undefined ? Infinity : options.timeout * 1_000, onState: (state) => progress.show(state?.state ?? 'requested') });
+    const ended = await waitForRun(stores, runId, {
+      timeoutMs: options.timeout === undefined ? Infinity : options.timeout * 1_000,
+      onState: (state) => progress.show(state?.state ?? 'requested'),
+    });
     progress.end();
     const report = await runReport(stores, runId);
     if (options.json) printJson(report ?? { run_id: runId, state: 'requested' });
@@ -60,7 +66,8 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
   await withStores(async (stores) => {
     const id = runId ?? (await stores.runs.listRuns(1))[0]?.runId;
     const report = id === undefined ? undefined : await runReport(stores, id);
-    if (report === undefined) throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
+    if (report === undefined)
+      throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
     if (json) printJson(report);
     else print(describeRun(report));
     if (TERMINAL.has(report.state) && !succeeded(report)) process.exitCode = 1;
@@ -70,9 +77,26 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
 async function runs({ limit, json }: { limit: number; json: boolean }): Promise<void> {
   await withStores(async (stores) => {
     const found = await stores.runs.listRuns(limit);
-    if (json) printJson(found.map(({ runId, logicalDate, state, requestedAt, rows, reasons, days }) => ({ run_id: runId, logical_date: logicalDate, state, requested_at: requestedAt, rows, days, reasons: reasons ?? [] })));
+    if (json)
+      printJson(
+        found.map(({ runId, logicalDate, state, requestedAt, rows, reasons, days }) => ({
+          run_id: runId,
+          logical_date: logicalDate,
+          state,
+          requested_at: requestedAt,
+          rows,
+          days,
+          reasons: reasons ?? [],
+        })),
+      );
     else if (found.length === 0) print('there has been no run yet');
-    else print(table(['run', 'date', 'state', 'requested', 'rows kept', 'days', 'reason'], found.map((each) => [each.runId, each.logicalDate, each.state, each.requestedAt, each.rows?.kept, each.days, each.reasons?.[0]])));
+    else
+      print(
+        table(
+          ['run', 'date', 'state', 'requested', 'rows kept', 'days', 'reason'],
+          found.map((each) => [each.runId, each.logicalDate, each.state, each.requestedAt, each.rows?.kept, each.days, each.reasons?.[0]]),
+        ),
+      );
   });
 }
 

@@ -8,7 +8,8 @@ export class UsageError extends Error {
 /** A calendar date, YYYY-MM-DD. */
 export function date(text: string): string {
   const parsed = new Date(`${text}T00:00:00Z`);
-  if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(parsed.getTime()) || parsed.toISOString().slice(0, 10) !== text) throw new InvalidArgumentError('expected a date, YYYY-MM-DD.');
+  if (!/^\d{4}-\d{2}-\d{2}$/.test(text) || Number.isNaN(parsed.getTime()) || parsed.toISOString().slice(0, 10) !== text)
+    throw new InvalidArgumentError('expected a date, YYYY-MM-DD.');
   return text;
 }
 

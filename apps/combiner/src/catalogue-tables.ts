@@ -12,7 +12,8 @@ export function typeTable(kind: Exclude<FileKind, 'streams'>, csv: CsvSource): s
   const clean = (name: string) => trimmed(csv.column(name));
   const shortened = (name: string) => `left(${clean(name)}, ${MAX_TEXT_LENGTH}) AS ${name}`;
   // A whole number, also as spreadsheets and pandas write it: 219505.0
-  const whole = (name: string) => `CASE WHEN regexp_full_match(${clean(name)}, '\\d{1,15}(\\.0*)?') THEN CAST(split_part(${clean(name)}, '.', 1) AS BIGINT) END AS ${name}`;
+  const whole = (name: string) =>
+    `CASE WHEN regexp_full_match(${clean(name)}, '\\d{1,15}(\\.0*)?') THEN CAST(split_part(${clean(name)}, '.', 1) AS BIGINT) END AS ${name}`;
   return kind === 'users'
     ? `SELECT ${clean('user_id')} AS user_id FROM ${csv.from} WHERE ${clean('user_id')} IS NOT NULL`
     : `SELECT ${clean('track_id')} AS track_id, ${['track_genre', 'track_name', 'artists'].map(shortened).join(', ')}, ${['duration_ms', 'popularity'].map(whole).join(', ')}

@@ -2,7 +2,16 @@ import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { BLANKS, CONTRACTS, type FileKind, type FileReason, type RowCounts, type RowReason, ambiguousColumns, missingColumns } from '@music/contracts';
+import {
+  BLANKS,
+  CONTRACTS,
+  type FileKind,
+  type FileReason,
+  type RowCounts,
+  type RowReason,
+  ambiguousColumns,
+  missingColumns,
+} from '@music/contracts';
 import { type DuckDBLimits, Engine, PARQUET, text } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectRef } from '@music/events';
@@ -70,15 +79,22 @@ export class CombineBatch {
     const files = manifest.streams.filter((file) => file.batch === batch);
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
-    await engine.run('CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)');
-    const beginPart = () => engine.run('CREATE OR REPLACE TABLE listens (file INTEGER, user_id VARCHAR, track_id VARCHAR, listened_at TIMESTAMP, listen_date DATE, reason VARCHAR, listen_time VARCHAR)');
+    await engine.run(
+      'CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)',
+    );
+    const beginPart = () =>
+      engine.run(
+        'CREATE OR REPLACE TABLE listens (file INTEGER, user_id VARCHAR, track_id VARCHAR, listened_at TIMESTAMP, listen_date DATE, reason VARCHAR, listen_time VARCHAR)',
+      );
     let rows = 0;
     let inPart: number[] = [];
     const endPart = async () => {
       if (inPart.length === 0) return;
       const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;
       const file = path.join(dir, name);
-      await engine.run(`COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(file)} (FORMAT parquet, ${PARQUET})`);
+      await engine.run(
+        `COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
+      );
       const good = await engine.count('SELECT count(*) FROM listens WHERE reason IS NULL');
       if (good > 0) parts.push(this.uploadPart(`${prefix}${name}`, file, inPart, good));
       rows = 0;
@@ -117,32 +133,47 @@ export class CombineBatch {
     if (!readable) return none;
     const parameters = { blanks: BLANKS, file: evidence.file, ...zoneParameters(this.zones) };
     const failure = await this.readCsv(engine, fetched, (csv) =>
-      engine.run(`INSERT INTO listens SELECT $file, user_id, track_id, listened_at, listen_date, reason, listen_time FROM (${typeRows(csv, this.zones)})`, parameters));
+      engine.run(
+        `INSERT INTO listens SELECT $file, user_id, track_id, listened_at, listen_date, reason, listen_time FROM (${typeRows(csv, this.zones)})`,
+        parameters,
+      ),
+    );
     if (failure !== undefined) return { ...none, ...failure };
     // The n-th row below the header: the rows that were read, in order, with those that could not be read in between.
-    await engine.run(`
+    await engine.run(
+      `
       INSERT INTO bad
       WITH unread AS (SELECT row_number() OVER (ORDER BY line) AS place, line - 1 AS "row" FROM (SELECT DISTINCT line FROM ${MALFORMED})),
       broken AS (SELECT rowid - $base + 1 AS place, * FROM listens WHERE reason IS NOT NULL AND file = $file)
       SELECT $file, "row", 'malformed_row', NULL, NULL, NULL FROM unread
       UNION ALL
       SELECT $file, place + (SELECT count(*) FROM unread WHERE unread."row" - unread.place < broken.place), reason, user_id, track_id, listen_time FROM broken`,
-      { base, file: evidence.file });
+      { base, file: evidence.file },
+    );
     await engine.run(dropMalformed);
     const [good, counts] = await Promise.all([
       engine.count('SELECT count(*) FROM listens WHERE file = $file AND reason IS NULL', { file: evidence.file }),
-      engine.rows<{ reason: RowReason; n: bigint }>('SELECT reason, count(*) AS n FROM bad WHERE file = $file GROUP BY reason', { file: evidence.file }),
+      engine.rows<{ reason: RowReason; n: bigint }>('SELECT reason, count(*) AS n FROM bad WHERE file = $file GROUP BY reason', {
+        file: evidence.file,
+      }),
     ]);
     const rejected: RowCounts = Object.fromEntries(counts.map(({ reason, n }) => [reason, Number(n)]));
     return { ...evidence, rows: good + counts.reduce((sum, { n }) => sum + Number(n), 0), rejected };
   }
 
-  private async uploadRejectedRows(engine: Engine, files: Manifest['streams'], prefix: string, dir: string): Promise<ObjectRef | undefined> {
+  private async uploadRejectedRows(
+    engine: Engine,
+    files: Manifest['streams'],
+    prefix: string,
+    dir: string,
+  ): Promise<ObjectRef | undefined> {
     if ((await engine.count('SELECT count(*) FROM bad')) === 0) return undefined;
     const file = path.join(dir, 'rejected-rows.csv');
     await engine.run('CREATE TABLE names (file INTEGER, key VARCHAR)');
     for (const { file: id, key } of files) await engine.run('INSERT INTO names VALUES ($id, $key)', { id, key });
-    await engine.run(`COPY (SELECT key AS file, "row", reason, user_id, track_id, listen_time FROM bad JOIN names USING (file) ORDER BY bad.file, "row") TO ${text(file)} (FORMAT csv, HEADER)`);
+    await engine.run(
+      `COPY (SELECT key AS file, "row", reason, user_id, track_id, listen_time FROM bad JOIN names USING (file) ORDER BY bad.file, "row") TO ${text(file)} (FORMAT csv, HEADER)`,
+    );
     return this.store.upload(this.buckets.intermediate, `${prefix}rejected-rows.csv`, file);
   }
 
@@ -156,7 +187,12 @@ export class CombineBatch {
   }
 
   /** A songs or users file becomes Parquet once per content; after that its evidence is read back. */
-  private async combineTable(engine: Engine, kind: 'songs' | 'users', object: StoredObject & { file: number }, dir: string): Promise<TableEvidence> {
+  private async combineTable(
+    engine: Engine,
+    kind: 'songs' | 'users',
+    object: StoredObject & { file: number },
+    dir: string,
+  ): Promise<TableEvidence> {
     const fetched = await this.fetch(kind, object, path.join(dir, `${kind}-${object.file}.csv`));
     const { path: file, readable, evidence } = fetched;
     const known = { lake: this.buckets.lake, key: `${kind}/${evidence.sha256}.v${TABLE_VERSION}.json` };
@@ -169,14 +205,20 @@ export class CombineBatch {
     if (!readable) return none;
     const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
     const failure = await this.readCsv(engine, fetched, (csv) =>
-      engine.run(`COPY (${typeTable(kind, csv)}) TO ${text(parquet)} (FORMAT parquet)`, { blanks: BLANKS }));
+      engine.run(`COPY (${typeTable(kind, csv)}) TO ${text(parquet)} (FORMAT parquet)`, { blanks: BLANKS }),
+    );
     if (failure !== undefined) return { ...none, ...failure };
     const rows = await engine.count(`SELECT count(*) FROM read_parquet(${text(parquet)})`);
     const unread = await engine.count(`SELECT count(DISTINCT line) FROM ${MALFORMED}`);
     await engine.run(dropMalformed);
     const stored = await this.store.uploadOnce(this.buckets.lake, `${kind}/${evidence.sha256}.v${TABLE_VERSION}.parquet`, parquet);
     await Promise.all([rm(file), rm(parquet)]);
-    const seen: TableEvidence = { ...evidence, rows: rows + unread, rejected: unread > 0 ? { malformed_row: unread } : {}, parquet: stored };
+    const seen: TableEvidence = {
+      ...evidence,
+      rows: rows + unread,
+      rejected: unread > 0 ? { malformed_row: unread } : {},
+      parquet: stored,
+    };
     await this.store.putJsonOnce(known.lake, known.key, seen);
     return seen;
   }
@@ -185,7 +227,11 @@ export class CombineBatch {
    * Runs a statement that reads a CSV file. Line ends of several kinds in one file need the reader's lenient mode. Gives
    * what is wrong where the file cannot be read as CSV at all.
    */
-  private async readCsv(engine: Engine, { path: file, sequential, evidence }: Fetched, read: (csv: ReturnType<typeof csvSource>) => Promise<void>): Promise<{ defect: FileReason; detail: string } | undefined> {
+  private async readCsv(
+    engine: Engine,
+    { path: file, sequential, evidence }: Fetched,
+    read: (csv: ReturnType<typeof csvSource>) => Promise<void>,
+  ): Promise<{ defect: FileReason; detail: string } | undefined> {
     let failure: unknown;
     for (const strict of [true, false]) {
       await engine.run(dropMalformed);
@@ -223,7 +269,12 @@ export class CombineBatch {
   /** Streams one object to a local file and looks at its bytes and its header. */
   private async fetch(kind: FileKind, object: StoredObject & { file: number }, to: string): Promise<Fetched> {
     const { key, file, size } = object;
-    const without = (defect: FileReason, detail: string, more: Partial<FileEvidence> = {}): Fetched => ({ path: to, readable: false, sequential: true, evidence: { file, key, columns: [], ...more, defect, detail } });
+    const without = (defect: FileReason, detail: string, more: Partial<FileEvidence> = {}): Fetched => ({
+      path: to,
+      readable: false,
+      sequential: true,
+      evidence: { file, key, columns: [], ...more, defect, detail },
+    });
     if (size > this.limits.maxFileBytes) return without('too_large', `${size} bytes, more than ${this.limits.maxFileBytes}`);
     const inspector = new CsvInspector();
     try {

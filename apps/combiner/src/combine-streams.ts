@@ -22,8 +22,11 @@ export class CombineStreams extends StagePerformer {
       { intermediate: config.intermediateBucket, lake: config.lakeBucket },
       { source: config.sourceTimeZone, kpi: config.kpiTimeZone },
       {
-        engine: config.duckdbLimits, maxFileBytes: config.maxFileMb * 2 ** 20, maxRowBytes: config.maxRowKb * 2 ** 10,
-        rowsPerPart: config.rowsPerPart, filesAhead: FILES_AHEAD,
+        engine: config.duckdbLimits,
+        maxFileBytes: config.maxFileMb * 2 ** 20,
+        maxRowBytes: config.maxRowKb * 2 ** 10,
+        rowsPerPart: config.rowsPerPart,
+        filesAhead: FILES_AHEAD,
       },
       runtime.scratch,
     );

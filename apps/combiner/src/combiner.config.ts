@@ -7,14 +7,20 @@ export class CombinerConfig extends EngineServiceConfig {
   sourceTimeZone: string = 'UTC';
 
   @Setting('MAX_FILE_MB', 'MiB; a larger stream file is rejected')
-  @IsInt() @Min(1) @Max(5_242_880)
+  @IsInt()
+  @Min(1)
+  @Max(5_242_880)
   maxFileMb: number = 5_120;
 
   @Setting('MAX_ROW_KB', 'KiB; a longer row is malformed')
-  @IsInt() @Min(64) @Max(65_536)
+  @IsInt()
+  @Min(64)
+  @Max(65_536)
   maxRowKb: number = 1_024;
 
   @Setting('ROWS_PER_PART', 'rows after which a Parquet object of a batch is closed')
-  @IsInt() @Min(1) @Max(100_000_000)
+  @IsInt()
+  @Min(1)
+  @Max(100_000_000)
   rowsPerPart: number = 2_000_000;
 }

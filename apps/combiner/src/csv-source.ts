@@ -14,7 +14,11 @@ export interface CsvSource {
  * How DuckDB reads a CSV file of ours: RFC 4180, every column as text, missing fields as null. Lines it cannot read go to
  * the table MALFORMED (one or more rows a line, with `line`) instead of ending the read.
  */
-export function csvSource(file: string, header: readonly string[], options: { maxRowBytes: number; sequential: boolean; strict: boolean }): CsvSource {
+export function csvSource(
+  file: string,
+  header: readonly string[],
+  options: { maxRowBytes: number; sequential: boolean; strict: boolean },
+): CsvSource {
   const columns = [...header.map((_, i) => `c${i}`), 'extra'].map((name) => `'${name}': 'VARCHAR'`).join(', ');
   return {
     from: `read_csv(${text(file)}, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',

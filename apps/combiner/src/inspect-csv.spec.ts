@@ -39,7 +39,9 @@ describe('the bytes of a CSV file', () => {
 
   it('names the byte that is wrong', async () => {
     const inspector = new CsvInspector();
-    Readable.from([Buffer.from('ab'), Buffer.from([0x63, 0xff, 0x64])]).pipe(inspector).resume();
+    Readable.from([Buffer.from('ab'), Buffer.from([0x63, 0xff, 0x64])])
+      .pipe(inspector)
+      .resume();
     await new Promise((resolve) => inspector.on('end', resolve));
     expect(inspector.result().detail).toBe('byte 3 is not UTF-8');
   });

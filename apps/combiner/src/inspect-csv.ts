@@ -52,8 +52,14 @@ export class CsvInspector extends Transform {
   /** Call it once the stream has ended. */
   result(): CsvInspection {
     if (this.defect === undefined && this.cut.length > 0) this.defect = { reason: 'not_utf8', detail: 'the file ends inside a character' };
-    if (this.defect === undefined && this.quoted && !this.undecided) this.defect = { reason: 'unterminated_quote', detail: `the file ends inside a quoted field, after ${this.offset} bytes` };
-    return { sha256: this.hash.digest('hex'), sequential: this.hasQuotedBreaks || this.hasLongLines, defect: this.defect?.reason, detail: this.defect?.detail };
+    if (this.defect === undefined && this.quoted && !this.undecided)
+      this.defect = { reason: 'unterminated_quote', detail: `the file ends inside a quoted field, after ${this.offset} bytes` };
+    return {
+      sha256: this.hash.digest('hex'),
+      sequential: this.hasQuotedBreaks || this.hasLongLines,
+      defect: this.defect?.reason,
+      detail: this.defect?.detail,
+    };
   }
 
   private checkText(chunk: Buffer): void {
@@ -65,7 +71,10 @@ export class CsvInspector extends Transform {
     const text = this.cut.length === 0 ? chunk : Buffer.concat([this.cut, chunk]);
     const whole = text.length - incompleteEnd(text);
     if (!isUtf8(text.subarray(0, whole))) {
-      this.defect = { reason: 'not_utf8', detail: `byte ${this.offset - this.cut.length + firstInvalid(text.subarray(0, whole))} is not UTF-8` };
+      this.defect = {
+        reason: 'not_utf8',
+        detail: `byte ${this.offset - this.cut.length + firstInvalid(text.subarray(0, whole))} is not UTF-8`,
+      };
     }
     this.cut = text.subarray(whole);
   }
@@ -83,7 +92,12 @@ export class CsvInspector extends Transform {
       from = at + 1;
       if (!this.quoted) {
         const before = at > 0 ? chunk[at - 1] : this.last;
-        const begins = before === COMMA || before === LF || before === CR || this.offset + at === 0 || (this.offset + at === BOM.length && this.head.equals(BOM));
+        const begins =
+          before === COMMA ||
+          before === LF ||
+          before === CR ||
+          this.offset + at === 0 ||
+          (this.offset + at === BOM.length && this.head.equals(BOM));
         if (begins) this.quoted = true;
       } else if (from === chunk.length) {
         this.undecided = true;

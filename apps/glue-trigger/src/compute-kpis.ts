@@ -77,14 +77,25 @@ export class ComputeKpis extends StagePerformer {
     const summary = await objects.readJson<KpiJobSummary>(summaryRef);
     const version = run.version ?? (await runs.nextNumber('kpi-version'));
     if (run.version === undefined) await runs.updateRun(runId, 'validated', { version });
-    const provenance = { run_id: runId, version, computed_at: new Date().toISOString(), engine: summary.engine, songs_version: songsVersion(job.songs) };
+    const provenance = {
+      run_id: runId,
+      version,
+      computed_at: new Date().toISOString(),
+      engine: summary.engine,
+      songs_version: songsVersion(job.songs),
+    };
     for (const { date, kpis: object } of summary.days) {
       const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
       work.log.info({ date, version, outcome }, 'day published');
     }
-    const published = messageOf(envelope(KpisPublished, 'glue-trigger', { runId, summary: summaryRef, days: summary.days.length, version }), work);
+    const published = messageOf(
+      envelope(KpisPublished, 'glue-trigger', { runId, summary: summaryRef, days: summary.days.length, version }),
+      work,
+    );
     const changes = {
-      days: summary.days.length, notes: notesOf(summary), rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
+      days: summary.days.length,
+      notes: notesOf(summary),
+      rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
       job: { engine: summary.engine, jobRunId: run.job?.jobRunId ?? '', ...(await runs.findRun(runId))?.job, seconds: summary.seconds },
     };
     await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]);
@@ -98,8 +109,13 @@ export class ComputeKpis extends StagePerformer {
       verdicts.push(await objects.readJson<BatchVerdict>(verdict));
     }
     return {
-      runId, lakeBucket: this.config.lakeBucket, resultBucket: this.config.intermediateBucket, resultPrefix: `runs/${runId}/result/`,
-      listens: verdicts.flatMap(({ listens }) => listens), songs: verdicts.flatMap(({ songs = [] }) => songs), users: verdicts.flatMap(({ users = [] }) => users),
+      runId,
+      lakeBucket: this.config.lakeBucket,
+      resultBucket: this.config.intermediateBucket,
+      resultPrefix: `runs/${runId}/result/`,
+      listens: verdicts.flatMap(({ listens }) => listens),
+      songs: verdicts.flatMap(({ songs = [] }) => songs),
+      users: verdicts.flatMap(({ users = [] }) => users),
       keepUnknownTracks: this.config.unknownTracks === 'keep',
     };
   }

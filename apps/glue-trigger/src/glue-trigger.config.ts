@@ -7,7 +7,9 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   kpiRunner: string = 'duckdb';
 
   @Setting('JOB_POLL_SECONDS', 'seconds between two looks at a running KPI job')
-  @IsNumber() @Min(0.05) @Max(3_600)
+  @IsNumber()
+  @Min(0.05)
+  @Max(3_600)
   jobPollSeconds: number = 10;
 
   @Setting('UNKNOWN_TRACKS', 'listens of tracks that songs does not have: `keep` them as genre Unknown, or `reject` them')

@@ -23,7 +23,9 @@ export async function makeBenchData(folder: string, { listens, files, days }: Be
   await sql.run(`CREATE TABLE tracks AS SELECT range AS n, ${track('range')} AS track_id FROM range(${TRACKS})`);
   await sql.run(`COPY (SELECT n AS id, track_id, 'Artist ' || n % 9000 AS artists, 'Song, No. ' || n AS track_name, hash(n) % 100 AS popularity, 60000 + hash(n, 1) % 400000 AS duration_ms, 'genre ' || hash(n, 2) % 114 AS track_genre FROM tracks)
     TO '${folder}/songs/songs.csv' (HEADER)`);
-  await sql.run(`COPY (SELECT range AS user_id, 'User ' || range AS user_name, 'Country ' || range % 50 AS user_country FROM range(${USERS})) TO '${folder}/users/users.csv' (HEADER)`);
+  await sql.run(
+    `COPY (SELECT range AS user_id, 'User ' || range AS user_name, 'Country ' || range % 50 AS user_country FROM range(${USERS})) TO '${folder}/users/users.csv' (HEADER)`,
+  );
   const rows = Math.ceil(listens / files);
   for (let file = 0; file < files; file += 1) {
     const random = (salt: number) => `(hash(seed, ${salt}) % 1000003) / 1000003.0`;

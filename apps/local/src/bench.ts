@@ -56,18 +56,24 @@ async function measure(name: string, dir: string): Promise<Measured> {
   const pipeline = await LocalPipeline.start();
   try {
     await pipeline.load(folder);
-    const cpuSeconds = () => Object.fromEntries([
-      ...STAGES.map((stage) => [stage, pipeline.children(stage).reduce((sum, child) => sum + child.cpuSeconds(), 0)]),
-      ...SERVERS.map((server) => [server, pipeline.stack?.child(server).cpuSeconds() ?? 0]),
-    ]) as Measured['cpu'];
+    const cpuSeconds = () =>
+      Object.fromEntries([
+        ...STAGES.map((stage) => [stage, pipeline.children(stage).reduce((sum, child) => sum + child.cpuSeconds(), 0)]),
+        ...SERVERS.map((server) => [server, pipeline.stack?.child(server).cpuSeconds() ?? 0]),
+      ]) as Measured['cpu'];
     const before = cpuSeconds();
     const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true });
     await waitForRun(pipeline.stores, runId);
     const report = await runReport(pipeline.stores, runId);
-    if (report?.state !== 'completed' || report.seconds === undefined) throw new Error(`${name}: the run is ${report?.state}: ${report?.reasons.join('; ')}`);
-    const peakMb = Object.fromEntries(STAGES.map((stage) => [stage, Math.max(...pipeline.children(stage).map((child) => child.peakRss())) / 2 ** 20])) as Record<Stage, number>;
+    if (report?.state !== 'completed' || report.seconds === undefined)
+      throw new Error(`${name}: the run is ${report?.state}: ${report?.reasons.join('; ')}`);
+    const peakMb = Object.fromEntries(
+      STAGES.map((stage) => [stage, Math.max(...pipeline.children(stage).map((child) => child.peakRss())) / 2 ** 20]),
+    ) as Record<Stage, number>;
     const after = cpuSeconds();
-    const cpu = Object.fromEntries(Object.entries(after).map(([process, seconds]) => [process, seconds - before[process as Stage]])) as Measured['cpu'];
+    const cpu = Object.fromEntries(
+      Object.entries(after).map(([process, seconds]) => [process, seconds - before[process as Stage]]),
+    ) as Measured['cpu'];
     return { name, listens: report.rows.read, floorSeconds, seconds: report.seconds, report, peakMb, cpu };
   } finally {
     await pipeline.stop();
@@ -87,12 +93,36 @@ async function runFloor(folder: string): Promise<{ listens: number; seconds: num
 
 function print(all: readonly Measured[]): void {
   const two = (value: number) => (Number.isNaN(value) ? '-' : value.toFixed(2));
-  say(`\n${table(['data', 'listens', 'floor s', 'request to completed s', 'ratio to the floor'], all.map(({ name, listens, floorSeconds, seconds }) => [name, listens, two(floorSeconds), two(seconds), two(seconds / floorSeconds)]))}`);
-  say(`\nseconds a stage (stages overlap)\n${table(['data', ...STAGES], all.map(({ name, report }) => [name, ...STAGES.map((stage) => two(report.stages.find((each) => each.stage === stage)?.seconds ?? NaN))]))}`);
-  say(`\nprocessor seconds\n${table(['data', ...STAGES, ...SERVERS], all.map(({ name, cpu }) => [name, ...[...STAGES, ...SERVERS].map((process) => two(cpu[process]))]))}`);
-  say(`\npeak resident memory, MiB\n${table(['data', ...STAGES], all.map(({ name, peakMb }) => [name, ...STAGES.map((stage) => Math.round(peakMb[stage]))]))}`);
+  say(
+    `\n${table(
+      ['data', 'listens', 'floor s', 'request to completed s', 'ratio to the floor'],
+      all.map(({ name, listens, floorSeconds, seconds }) => [name, listens, two(floorSeconds), two(seconds), two(seconds / floorSeconds)]),
+    )}`,
+  );
+  say(
+    `\nseconds a stage (stages overlap)\n${table(
+      ['data', ...STAGES],
+      all.map(({ name, report }) => [
+        name,
+        ...STAGES.map((stage) => two(report.stages.find((each) => each.stage === stage)?.seconds ?? NaN)),
+      ]),
+    )}`,
+  );
+  say(
+    `\nprocessor seconds\n${table(
+      ['data', ...STAGES, ...SERVERS],
+      all.map(({ name, cpu }) => [name, ...[...STAGES, ...SERVERS].map((process) => two(cpu[process]))]),
+    )}`,
+  );
+  say(
+    `\npeak resident memory, MiB\n${table(
+      ['data', ...STAGES],
+      all.map(({ name, peakMb }) => [name, ...STAGES.map((stage) => Math.round(peakMb[stage]))]),
+    )}`,
+  );
   const [ten, thirty] = ['10m', '30m'].map((name) => all.find((each) => each.name === name));
-  if (ten !== undefined && thirty !== undefined) say(`\n30 million listens take ${number(thirty.seconds / ten.seconds)} times as long as 10 million`);
+  if (ten !== undefined && thirty !== undefined)
+    say(`\n30 million listens take ${number(thirty.seconds / ten.seconds)} times as long as 10 million`);
 }
 
 function say(text: string): void {

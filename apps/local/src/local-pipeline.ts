@@ -8,15 +8,27 @@ import { Child, LocalStack, workspaceRoot } from '@music/testing';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
-  KAFKA_BROKERS: '127.0.0.1:9092', AWS_ENDPOINT_URL_DYNAMODB: 'http://127.0.0.1:8000', AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:9090',
-  S3_FORCE_PATH_STYLE: 'true', AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local',
+  KAFKA_BROKERS: '127.0.0.1:9092',
+  AWS_ENDPOINT_URL_DYNAMODB: 'http://127.0.0.1:8000',
+  AWS_ENDPOINT_URL_S3: 'http://127.0.0.1:9090',
+  S3_FORCE_PATH_STYLE: 'true',
+  AWS_REGION: 'us-east-1',
+  AWS_ACCESS_KEY_ID: 'local',
+  AWS_SECRET_ACCESS_KEY: 'local',
 };
 
 /**
  * On one machine nobody waits for slow deliveries. The local S3 server goes on listing what was removed from a bucket with
  * versions, so there the source has none. Variables of the environment come before these.
  */
-const LOCAL_DEFAULTS = { SOURCE_VERSIONS: 'false', SENSOR_POLL_SECONDS: '0.2', SENSOR_QUIET_SECONDS: '0', JOB_POLL_SECONDS: '2', LOG_LEVEL: 'info', GRACE_SECONDS: '10' };
+const LOCAL_DEFAULTS = {
+  SOURCE_VERSIONS: 'false',
+  SENSOR_POLL_SECONDS: '0.2',
+  SENSOR_QUIET_SECONDS: '0',
+  JOB_POLL_SECONDS: '2',
+  LOG_LEVEL: 'info',
+  GRACE_SECONDS: '10',
+};
 
 export interface LocalPipelineOptions {
   /** Use the servers of `docker/compose.yaml` instead of starting some. */
@@ -41,9 +53,19 @@ export class LocalPipeline {
   static async start({ compose = false, env: settings = {} }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
     const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'));
-    const inherited = Object.fromEntries(Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name))) as Record<string, string>;
+    const inherited = Object.fromEntries(
+      Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
+    ) as Record<string, string>;
     const endpoints = stack?.env ?? COMPOSE_STACK;
-    const env = { ...LOCAL_DEFAULTS, SCRATCH_DIR: path.join(dir, 'scratch'), ...inherited, ...settings, ...endpoints, HEALTH_PORT: '0', HEALTH_HOST: '127.0.0.1' };
+    const env = {
+      ...LOCAL_DEFAULTS,
+      SCRATCH_DIR: path.join(dir, 'scratch'),
+      ...inherited,
+      ...settings,
+      ...endpoints,
+      HEALTH_PORT: '0',
+      HEALTH_HOST: '127.0.0.1',
+    };
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];
     const config = loadSettings(StoresConfig, env);
@@ -61,7 +83,10 @@ export class LocalPipeline {
   /** One more process of a stage; resolves when it takes events. */
   async startService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
     const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
-    const child = Child.spawn(stage, process.execPath, ['--enable-source-maps', bundle], { env: { ...this.env, ...settings }, logFile: this.logOf(stage) });
+    const child = Child.spawn(stage, process.execPath, ['--enable-source-maps', bundle], {
+      env: { ...this.env, ...settings },
+      logFile: this.logOf(stage),
+    });
     this.services.set(stage, [...(this.services.get(stage) ?? []), child]);
     await child.until(async () => {
       const port = [...child.lastLines(1_000).matchAll(new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+)`, 'g'))].at(-1)?.[1];
@@ -82,14 +107,19 @@ export class LocalPipeline {
   async load(folder: string): Promise<number> {
     const files: string[] = [];
     for (const kind of ['streams', 'songs', 'users']) {
-      const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return [];
-        throw error;
-      });
+      const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch(
+        (error: NodeJS.ErrnoException) => {
+          if (error.code === 'ENOENT') return [];
+          throw error;
+        },
+      );
       for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
     }
-    if (files.length === 0) throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
-    await mapLimited(files.sort(), 8, (file) => this.stores.objects.upload(this.config.sourceBucket, file.split(path.sep).join('/'), path.join(folder, file)));
+    if (files.length === 0)
+      throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
+    await mapLimited(files.sort(), 8, (file) =>
+      this.stores.objects.upload(this.config.sourceBucket, file.split(path.sep).join('/'), path.join(folder, file)),
+    );
     return files.length;
   }
 

@@ -1,6 +1,17 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type DayReport, type RunReport, dayReport, describeRun, minutesText, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
+import {
+  type DayReport,
+  type RunReport,
+  dayReport,
+  describeRun,
+  minutesText,
+  requestRun,
+  runReport,
+  table,
+  waitForRun,
+  yesterday,
+} from '@music/reports';
 import { workspaceRoot } from '@music/testing';
 import { Command, InvalidArgumentError } from 'commander';
 import { LocalPipeline } from './local-pipeline';
@@ -18,23 +29,35 @@ const MAX_DAYS_SHOWN = 7;
 function program(): Command {
   return new Command('npm start --')
     .description('Runs the whole pipeline on this machine: servers, services, data, and a run for each folder of data.')
-    .option('--data <dir>', 'folder with streams/, songs/ and users/; repeat it for several runs in order', (dir: string, all: string[]) => [...all, dir], [])
+    .option(
+      '--data <dir>',
+      'folder with streams/, songs/ and users/; repeat it for several runs in order',
+      (dir: string, all: string[]) => [...all, dir],
+      [],
+    )
     .option('--json <file>', 'write runs and days as JSON')
     .option('--keep', 'leave servers and services up until Ctrl-C', false)
     .option('--date <date>', 'logical date of the runs, YYYY-MM-DD (default: yesterday)', (date: string) => {
       if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date))) throw new InvalidArgumentError('expected YYYY-MM-DD.');
       return date;
     })
-    .option('--stack <own|compose>', 'servers: started here, or those of docker/compose.yaml', (stack: string) => {
-      if (stack !== 'own' && stack !== 'compose') throw new InvalidArgumentError('expected own or compose.');
-      return stack;
-    }, 'own')
+    .option(
+      '--stack <own|compose>',
+      'servers: started here, or those of docker/compose.yaml',
+      (stack: string) => {
+        if (stack !== 'own' && stack !== 'compose') throw new InvalidArgumentError('expected own or compose.');
+        return stack;
+      },
+      'own',
+    )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 }
 
 async function main(): Promise<number> {
   const options = program().parse().opts<Options>();
-  const folders = (options.data.length > 0 ? options.data : [path.join(workspaceRoot(), 'samples')]).map((dir) => path.resolve(process.env['INIT_CWD'] ?? '.', dir));
+  const folders = (options.data.length > 0 ? options.data : [path.join(workspaceRoot(), 'samples')]).map((dir) =>
+    path.resolve(process.env['INIT_CWD'] ?? '.', dir),
+  );
   const jsonFile = options.json === undefined ? undefined : path.resolve(process.env['INIT_CWD'] ?? '.', options.json);
   const began = Date.now();
   say('starting Kafka, DynamoDB, S3 and the five services …');
@@ -62,14 +85,22 @@ async function main(): Promise<number> {
   }
 }
 
-async function runAll(pipeline: LocalPipeline, folders: readonly string[], logicalDate: string): Promise<{ runs: RunReport[]; days: DayReport[] }> {
+async function runAll(
+  pipeline: LocalPipeline,
+  folders: readonly string[],
+  logicalDate: string,
+): Promise<{ runs: RunReport[]; days: DayReport[] }> {
   const { stores } = pipeline;
   const runs: RunReport[] = [];
   for (const folder of folders) {
     const files = await pipeline.load(folder);
     const runId = await requestRun(stores, { logicalDate, immediately: true });
     say(`\n${files} files of ${folder} are in s3://${pipeline.config.sourceBucket}; ${runId} is requested`);
-    await waitForRun(stores, runId, { onState: (run) => { if (run !== undefined) say(`  ${run.state}`); } });
+    await waitForRun(stores, runId, {
+      onState: (run) => {
+        if (run !== undefined) say(`  ${run.state}`);
+      },
+    });
     const report = await runReport(stores, runId);
     if (report === undefined) throw new Error(`${runId} is gone`);
     runs.push(report);
@@ -89,28 +120,66 @@ async function runAll(pipeline: LocalPipeline, folders: readonly string[], logic
 }
 
 function describeDay(day: DayReport): string {
-  const songs = day.top_genres.flatMap(({ genre }) => (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [genre, song.rank, song.song, song.artists, song.listen_count]));
+  const songs = day.top_genres.flatMap(({ genre }) =>
+    (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [
+      genre,
+      song.rank,
+      song.song,
+      song.artists,
+      song.listen_count,
+    ]),
+  );
   const genres = day.top_genres.map((top) => {
     const kpis = day.genres.find(({ genre }) => genre === top.genre);
-    return [top.rank, top.genre, top.listen_count, kpis?.unique_listeners, minutesText(kpis?.total_listening_time ?? 0), minutesText(kpis?.avg_listening_time_per_user ?? 0)];
+    return [
+      top.rank,
+      top.genre,
+      top.listen_count,
+      kpis?.unique_listeners,
+      minutesText(kpis?.total_listening_time ?? 0),
+      minutesText(kpis?.avg_listening_time_per_user ?? 0),
+    ];
   });
   return [
     `${day.date}: ${day.listen_count.toLocaleString('en-US')} listens of ${day.unique_listeners.toLocaleString('en-US')} listeners in ${day.genres.length} genres`,
-    table(['#', 'top genre', 'listens', 'listeners', 'minutes', 'minutes a listener'], genres), '', table(['genre', '#', 'top song', 'artists', 'listens'], songs),
+    table(['#', 'top genre', 'listens', 'listeners', 'minutes', 'minutes a listener'], genres),
+    '',
+    table(['genre', '#', 'top song', 'artists', 'listens'], songs),
   ].join('\n');
 }
 
 function whereText({ config }: LocalPipeline, runs: readonly RunReport[]): string {
-  const rows = [['KPIs', `DynamoDB table ${config.kpiTable}`], ['runs and files', `DynamoDB table ${config.runsTable}`], ['listens by day', `s3://${config.lakeBucket}/listens/`], ['archived files', `s3://${config.archiveBucket}/streams/`]];
-  if (runs.some(({ files, rows: { rejected } }) => files.some(({ state }) => state === 'rejected') || Object.keys(rejected).length > 0)) rows.push(['rejected files and rows', `s3://${config.lakeBucket}/quarantine/`]);
+  const rows = [
+    ['KPIs', `DynamoDB table ${config.kpiTable}`],
+    ['runs and files', `DynamoDB table ${config.runsTable}`],
+    ['listens by day', `s3://${config.lakeBucket}/listens/`],
+    ['archived files', `s3://${config.archiveBucket}/streams/`],
+  ];
+  if (runs.some(({ files, rows: { rejected } }) => files.some(({ state }) => state === 'rejected') || Object.keys(rejected).length > 0))
+    rows.push(['rejected files and rows', `s3://${config.lakeBucket}/quarantine/`]);
   return table(['what', 'where'], rows);
 }
 
 function keepText({ env }: LocalPipeline): string {
-  const names = ['KAFKA_BROKERS', 'AWS_ENDPOINT_URL_DYNAMODB', 'AWS_ENDPOINT_URL_S3', 'S3_FORCE_PATH_STYLE', 'AWS_REGION', 'AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'];
+  const names = [
+    'KAFKA_BROKERS',
+    'AWS_ENDPOINT_URL_DYNAMODB',
+    'AWS_ENDPOINT_URL_S3',
+    'S3_FORCE_PATH_STYLE',
+    'AWS_REGION',
+    'AWS_ACCESS_KEY_ID',
+    'AWS_SECRET_ACCESS_KEY',
+  ];
   return [
-    '\nEverything stays up until Ctrl-C. In another terminal:', '', ...names.map((name) => `  export ${name}=${env[name]}`), '',
-    '  npx music-kpis runs', '  npx music-kpis status', '  npx music-kpis events', '  npx music-kpis run --wait', '  npx music-kpis top-genres --date 2024-06-25',
+    '\nEverything stays up until Ctrl-C. In another terminal:',
+    '',
+    ...names.map((name) => `  export ${name}=${env[name]}`),
+    '',
+    '  npx music-kpis runs',
+    '  npx music-kpis status',
+    '  npx music-kpis events',
+    '  npx music-kpis run --wait',
+    '  npx music-kpis top-genres --date 2024-06-25',
   ].join('\n');
 }
 

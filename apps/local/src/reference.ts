@@ -10,7 +10,12 @@ export interface ReferenceDay {
   listen_count: number;
   unique_listeners: number;
   genres: {
-    genre: string; listen_count: number; unique_listeners: number; total_listening_ms: number; total_listening_time: number; avg_listening_time_per_user: number;
+    genre: string;
+    listen_count: number;
+    unique_listeners: number;
+    total_listening_ms: number;
+    total_listening_time: number;
+    avg_listening_time_per_user: number;
     top_songs: { rank: number; track_id: string; song: string; artists: string; listen_count: number }[];
   }[];
   top_genres: { rank: number; genre: string; listen_count: number }[];
@@ -28,21 +33,31 @@ interface ReferenceOptions {
 
 /** Of folders that are laid out like the source bucket: all their files are one delivery. */
 export function reference(folders: string[], { kpiTimeZone = 'UTC', unknownTracks = 'keep' }: ReferenceOptions = {}): Reference {
-  const tables = (kind: string) => folders.flatMap((folder) => filesOf(path.join(folder, kind)).flatMap((file) => records(readFileSync(file, 'utf8'))));
+  const tables = (kind: string) =>
+    folders.flatMap((folder) => filesOf(path.join(folder, kind)).flatMap((file) => records(readFileSync(file, 'utf8'))));
   return referenceOf(tables('streams'), tables('songs'), { kpiTimeZone, unknownTracks });
 }
 
 type Row = Record<string, string>;
 type Song = { song: string; artists: string; ms: number; popularity: number };
 
-export function referenceOf(streams: Row[], songs: Row[], { kpiTimeZone = 'UTC', unknownTracks = 'keep' }: ReferenceOptions = {}): Reference {
+export function referenceOf(
+  streams: Row[],
+  songs: Row[],
+  { kpiTimeZone = 'UTC', unknownTracks = 'keep' }: ReferenceOptions = {},
+): Reference {
   const catalogue = new Map<string, Map<string, Song>>();
   for (const row of songs) {
     const track = row['track_id']?.trim() ?? '';
     if (track === '') continue;
     const genre = orUnknown(row['track_genre']);
     const whole = (text: string | undefined) => (/^\d{1,15}(\.0*)?$/.test(text?.trim() ?? '') ? Number(text) : undefined);
-    const song: Song = { song: orUnknown(row['track_name']), artists: orUnknown(row['artists']), ms: whole(row['duration_ms']) ?? 0, popularity: whole(row['popularity']) ?? -1 };
+    const song: Song = {
+      song: orUnknown(row['track_name']),
+      artists: orUnknown(row['artists']),
+      ms: whole(row['duration_ms']) ?? 0,
+      popularity: whole(row['popularity']) ?? -1,
+    };
     const genres = catalogue.get(track) ?? new Map<string, Song>();
     const other = genres.get(genre);
     if (other === undefined || better(song, other)) genres.set(genre, song);
@@ -50,7 +65,9 @@ export function referenceOf(streams: Row[], songs: Row[], { kpiTimeZone = 'UTC',
   }
 
   const rejected: Record<string, number> = {};
-  const reject = (reason: string) => { rejected[reason] = (rejected[reason] ?? 0) + 1; };
+  const reject = (reason: string) => {
+    rejected[reason] = (rejected[reason] ?? 0) + 1;
+  };
   const seen = new Set<string>();
   const listens: { user: string; track: string; date: string }[] = [];
   for (const row of streams) {
@@ -75,7 +92,13 @@ export function referenceOf(streams: Row[], songs: Row[], { kpiTimeZone = 'UTC',
   const dates = [...new Set(listens.map(({ date }) => date))].sort();
   return {
     rows: { read: streams.length, kept: listens.length, rejected },
-    days: dates.map((date) => referenceDay(date, listens.filter((listen) => listen.date === date), catalogue)),
+    days: dates.map((date) =>
+      referenceDay(
+        date,
+        listens.filter((listen) => listen.date === date),
+        catalogue,
+      ),
+    ),
   };
 }
 
@@ -94,17 +117,32 @@ function referenceDay(date: string, listens: { user: string; track: string }[], 
   }
   const names = [...genres.keys()].sort(byBytes);
   return {
-    date, listen_count: listens.length, unique_listeners: new Set(listens.map(({ user }) => user)).size,
+    date,
+    listen_count: listens.length,
+    unique_listeners: new Set(listens.map(({ user }) => user)).size,
     genres: names.map((genre) => {
       const { users, count, ms, songs } = genres.get(genre) as NonNullable<ReturnType<typeof genres.get>>;
       const ranked = [...songs].sort(([a, x], [b, y]) => y.count - x.count || byBytes(a, b)).slice(0, 3);
       return {
-        genre, listen_count: count, unique_listeners: users.size, total_listening_ms: ms,
-        total_listening_time: roundedMinutes(ms, 1), avg_listening_time_per_user: roundedMinutes(ms, users.size),
-        top_songs: ranked.map(([track_id, { song, count: n }], i) => ({ rank: i + 1, track_id, song: song.song, artists: song.artists, listen_count: n })),
+        genre,
+        listen_count: count,
+        unique_listeners: users.size,
+        total_listening_ms: ms,
+        total_listening_time: roundedMinutes(ms, 1),
+        avg_listening_time_per_user: roundedMinutes(ms, users.size),
+        top_songs: ranked.map(([track_id, { song, count: n }], i) => ({
+          rank: i + 1,
+          track_id,
+          song: song.song,
+          artists: song.artists,
+          listen_count: n,
+        })),
       };
     }),
-    top_genres: names.map((genre) => ({ genre, n: genres.get(genre)?.count ?? 0 })).sort((a, b) => b.n - a.n || byBytes(a.genre, b.genre)).slice(0, 5)
+    top_genres: names
+      .map((genre) => ({ genre, n: genres.get(genre)?.count ?? 0 }))
+      .sort((a, b) => b.n - a.n || byBytes(a.genre, b.genre))
+      .slice(0, 5)
       .map(({ genre, n }, i) => ({ rank: i + 1, genre, listen_count: n })),
   };
 }
@@ -126,9 +164,15 @@ export function records(text: string): Row[] {
     const char = source[i] as string;
     if (quoted) {
       if (char !== '"') value += char;
-      else if (source[i + 1] === '"') { value += '"'; i += 1; } else quoted = false;
+      else if (source[i + 1] === '"') {
+        value += '"';
+        i += 1;
+      } else quoted = false;
     } else if (char === '"' && value === '') quoted = true;
-    else if (char === ',') { record.push(value); value = ''; } else if (char === '\n') endRecord();
+    else if (char === ',') {
+      record.push(value);
+      value = '';
+    } else if (char === '\n') endRecord();
     else if (char !== '\r') value += char;
   }
   if (value !== '' || record.length > 0) endRecord();
@@ -137,7 +181,9 @@ export function records(text: string): Row[] {
 }
 
 function filesOf(folder: string): string[] {
-  return readdirSync(folder).sort().map((name) => path.join(folder, name));
+  return readdirSync(folder)
+    .sort()
+    .map((name) => path.join(folder, name));
 }
 
 function instantOf(text: string): number | undefined {
@@ -170,7 +216,7 @@ function better(a: Song, b: Song): boolean {
 /** ms ÷ listeners in minutes, two decimals, half up, by long division. */
 function roundedMinutes(ms: number, listeners: number): number {
   const divisor = 60_000 * listeners;
-  let hundredths = Math.floor((ms % divisor) * 100 / divisor);
-  if (((ms % divisor) * 100) % divisor * 2 >= divisor) hundredths += 1;
+  let hundredths = Math.floor(((ms % divisor) * 100) / divisor);
+  if ((((ms % divisor) * 100) % divisor) * 2 >= divisor) hundredths += 1;
   return Number((Math.floor(ms / divisor) + hundredths / 100).toFixed(2));
 }

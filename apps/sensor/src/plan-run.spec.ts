@@ -1,37 +1,75 @@
 import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
 
 const NOW = new Date('2024-06-26T03:00:00Z');
-const object = (key: string, more: Partial<SourceObject> = {}): SourceObject => ({ bucket: 'b', key: `streams/${key}`, etag: key, size: 10, lastModified: new Date('2024-06-26T02:00:00Z'), ...more });
+const object = (key: string, more: Partial<SourceObject> = {}): SourceObject => ({
+  bucket: 'b',
+  key: `streams/${key}`,
+  etag: key,
+  size: 10,
+  lastModified: new Date('2024-06-26T02:00:00Z'),
+  ...more,
+});
 const plan = (objects: SourceObject[], options: { deadline?: string; claims?: Record<string, Claim> } = {}) =>
-  planRun({ runId: 'me', now: NOW, quietMs: 30_000, deadline: new Date(options.deadline ?? '2024-06-26T04:00:00Z'), objects, claimOf: ({ key }) => options.claims?.[key.slice(8)] });
+  planRun({
+    runId: 'me',
+    now: NOW,
+    quietMs: 30_000,
+    deadline: new Date(options.deadline ?? '2024-06-26T04:00:00Z'),
+    objects,
+    claimOf: ({ key }) => options.claims?.[key.slice(8)],
+  });
 
 describe('a run that looks at the source', () => {
   it('takes files that are quiet, and says why it leaves others', () => {
-    const claims = { 'done.csv': { runId: 'r1', state: 'archived', free: false }, 'bad.csv': { runId: 'r1', state: 'rejected', free: false, reason: 'missing_columns' } } as const;
-    expect(plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], { claims })).toEqual({
-      decision: 'take', files: [object('a.csv')],
+    const claims = {
+      'done.csv': { runId: 'r1', state: 'archived', free: false },
+      'bad.csv': { runId: 'r1', state: 'rejected', free: false, reason: 'missing_columns' },
+    } as const;
+    expect(
+      plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], { claims }),
+    ).toEqual({
+      decision: 'take',
+      files: [object('a.csv')],
       left: [
-        { key: 'streams/', reason: 'folder_marker' }, { key: 'streams/empty.csv', reason: 'empty_object' },
-        { key: 'streams/done.csv', reason: 'taken', detail: 'r1' }, { key: 'streams/bad.csv', reason: 'rejected_before', detail: 'r1: missing_columns' },
+        { key: 'streams/', reason: 'folder_marker' },
+        { key: 'streams/empty.csv', reason: 'empty_object' },
+        { key: 'streams/done.csv', reason: 'taken', detail: 'r1' },
+        { key: 'streams/bad.csv', reason: 'rejected_before', detail: 'r1: missing_columns' },
       ],
     });
   });
 
   it('takes again what a run that ended without it had taken, and what it took itself', () => {
-    const claims = { 'a.csv': { runId: 'failed', state: 'taken', free: true }, 'b.csv': { runId: 'me', state: 'taken', free: false } } as const;
-    expect(plan([object('a.csv'), object('b.csv')], { claims })).toMatchObject({ decision: 'take', files: [object('a.csv'), object('b.csv')] });
+    const claims = {
+      'a.csv': { runId: 'failed', state: 'taken', free: true },
+      'b.csv': { runId: 'me', state: 'taken', free: false },
+    } as const;
+    expect(plan([object('a.csv'), object('b.csv')], { claims })).toMatchObject({
+      decision: 'take',
+      files: [object('a.csv'), object('b.csv')],
+    });
   });
 
   it('waits for files that are still arriving, but not beyond its deadline', () => {
     const objects = [object('a.csv'), object('b.csv', { lastModified: new Date('2024-06-26T02:59:50Z') })];
     expect(plan(objects)).toEqual({ decision: 'wait', why: '1 files are still arriving' });
-    expect(plan(objects, { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({ decision: 'take', files: [object('a.csv')], left: [{ reason: 'still_arriving' }] });
+    expect(plan(objects, { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({
+      decision: 'take',
+      files: [object('a.csv')],
+      left: [{ reason: 'still_arriving' }],
+    });
   });
 
   it('is skipped at its deadline, with the reason', () => {
     expect(plan([])).toMatchObject({ decision: 'wait' });
-    expect(plan([], { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({ decision: 'skip', why: 'no stream files: there is nothing below streams/' });
-    expect(plan([object('x.csv', { size: 0 })], { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({ decision: 'skip', why: 'no stream files to take: 1 empty_object' });
+    expect(plan([], { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({
+      decision: 'skip',
+      why: 'no stream files: there is nothing below streams/',
+    });
+    expect(plan([object('x.csv', { size: 0 })], { deadline: '2024-06-26T03:00:00Z' })).toMatchObject({
+      decision: 'skip',
+      why: 'no stream files to take: 1 empty_object',
+    });
   });
 });
 

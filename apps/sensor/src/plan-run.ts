@@ -51,13 +51,22 @@ export function planRun({ runId, now, quietMs, deadline, objects, claimOf }: Sen
   return { decision: 'skip', why: describeNothing(left), left };
 }
 
-function whyLeft({ key, size, lastModified }: SourceObject, runId: string, now: Date, quietMs: number, claim: Claim | undefined): { reason: LeftReason; detail?: string } | undefined {
+function whyLeft(
+  { key, size, lastModified }: SourceObject,
+  runId: string,
+  now: Date,
+  quietMs: number,
+  claim: Claim | undefined,
+): { reason: LeftReason; detail?: string } | undefined {
   if (key.endsWith('/')) return { reason: 'folder_marker' };
   if (size === 0) return { reason: 'empty_object' };
   if (claim !== undefined && claim.runId !== runId && !claim.free) {
-    return claim.state === 'rejected' ? { reason: 'rejected_before', detail: `${claim.runId}: ${claim.reason ?? ''}` } : { reason: 'taken', detail: claim.runId };
+    return claim.state === 'rejected'
+      ? { reason: 'rejected_before', detail: `${claim.runId}: ${claim.reason ?? ''}` }
+      : { reason: 'taken', detail: claim.runId };
   }
-  if (now.getTime() - lastModified.getTime() < quietMs) return { reason: 'still_arriving', detail: `changed ${lastModified.toISOString()}` };
+  if (now.getTime() - lastModified.getTime() < quietMs)
+    return { reason: 'still_arriving', detail: `changed ${lastModified.toISOString()}` };
   return undefined;
 }
 

@@ -1,5 +1,15 @@
 import { type RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
-import { type Manifest, type ManifestFile, type Run, TERMINAL, type Work, type WorkOutcome, manifestKey, messageOf, versionOf } from '@music/runs';
+import {
+  type Manifest,
+  type ManifestFile,
+  type Run,
+  TERMINAL,
+  type Work,
+  type WorkOutcome,
+  manifestKey,
+  messageOf,
+  versionOf,
+} from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { type ListedObject, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
@@ -39,7 +49,11 @@ export class SenseStreams extends StagePerformer {
     const objects = await this.list('streams/');
     const claims = await this.claims(objects);
     const plan = planRun({
-      runId: run.runId, now: new Date(), quietMs: quietSeconds * 1_000, objects, claimOf: (object) => claims.get(claimKey(object)),
+      runId: run.runId,
+      now: new Date(),
+      quietMs: quietSeconds * 1_000,
+      objects,
+      claimOf: (object) => claims.get(claimKey(object)),
       deadline: new Date(Date.parse(run.requestedAt) + (run.immediately ? 0 : deadlineSeconds * 1_000)),
     });
     if (plan.decision === 'wait') return again;
@@ -47,7 +61,8 @@ export class SenseStreams extends StagePerformer {
       const manifest = this.manifest(run, [], [], [], plan.left);
       const skipped = messageOf(envelope(RunSkipped, 'sensor', { runId: run.runId, reason: plan.why }), work);
       const stored = await this.write(manifest);
-      if (await runs.transition(run.runId, 'pending', 'skipped', 'sensor', { reasons: [plan.why], manifest: stored }, [skipped])) work.log.info({ why: plan.why }, 'skipped');
+      if (await runs.transition(run.runId, 'pending', 'skipped', 'sensor', { reasons: [plan.why], manifest: stored }, [skipped]))
+        work.log.info({ why: plan.why }, 'skipped');
       return 'done';
     }
     if (!(await this.isFirst(run)) || !(await runs.takeTurn('run', this.config.maxActiveRuns, run.runId))) {
@@ -59,7 +74,13 @@ export class SenseStreams extends StagePerformer {
     const { taken, vanished } = await this.take(run, plan.files, claims);
     if (taken.length === 0) return again;
     const manifest = this.manifest(run, taken, songs.filter(isFile), users.filter(isFile), [...plan.left, ...vanished]);
-    if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', { manifest: await this.write(manifest), batches: manifest.batches }))) return 'done';
+    if (
+      !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {
+        manifest: await this.write(manifest),
+        batches: manifest.batches,
+      }))
+    )
+      return 'done';
     work.log.info({ files: taken.length, batches: manifest.batches, left: manifest.left.length }, 'manifest frozen');
     const frozen = await runs.findRun(run.runId);
     return frozen === undefined ? 'done' : this.announce(frozen, work);
@@ -70,8 +91,11 @@ export class SenseStreams extends StagePerformer {
     const { runs } = this.runtime.stores;
     const { runId, manifest, batches = 0 } = run;
     if (manifest === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
-    await mapLimited(Array.from({ length: batches }, (_, batch) => batch), CALLS_AT_ONCE, (batch) =>
-      runs.createBatch(runId, batch, messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work), 'sensor'));
+    await mapLimited(
+      Array.from({ length: batches }, (_, batch) => batch),
+      CALLS_AT_ONCE,
+      (batch) => runs.createBatch(runId, batch, messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work), 'sensor'),
+    );
     await runs.transition(runId, 'frozen', 'sensed', 'sensor');
     return 'done';
   }
@@ -83,11 +107,22 @@ export class SenseStreams extends StagePerformer {
       const head = await objects.head(listed.bucket, listed.key);
       if (head === undefined || head.etag !== listed.etag) return undefined;
       const { bucket, key, etag, size, versionId } = head;
-      if (!(await runs.takeFile({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId))) return undefined;
-      return { bucket, key, etag, size, ...(versionId === undefined ? {} : { versionId }), lastModified: listed.lastModified.toISOString() };
+      if (!(await runs.takeFile({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId)))
+        return undefined;
+      return {
+        bucket,
+        key,
+        etag,
+        size,
+        ...(versionId === undefined ? {} : { versionId }),
+        lastModified: listed.lastModified.toISOString(),
+      };
     });
     const there = results.filter((each) => each !== undefined);
-    const batches = planBatches(there.map(({ size }) => size), this.config.batchMb * 2 ** 20);
+    const batches = planBatches(
+      there.map(({ size }) => size),
+      this.config.batchMb * 2 ** 20,
+    );
     const taken: ManifestFile[] = there.map((each, file) => ({ ...each, file, batch: batches[file] ?? 0 }));
     const vanished = files.filter((_, i) => results[i] === undefined).map(({ key }) => ({ key, reason: 'vanished' as const }));
     return { taken, vanished };
@@ -129,11 +164,23 @@ export class SenseStreams extends StagePerformer {
     return claims;
   }
 
-  private manifest(run: Run, streams: readonly ManifestFile[], songs: readonly ListedObject[], users: readonly ListedObject[], left: Manifest['left']): Manifest {
+  private manifest(
+    run: Run,
+    streams: readonly ManifestFile[],
+    songs: readonly ListedObject[],
+    users: readonly ListedObject[],
+    left: Manifest['left'],
+  ): Manifest {
     const ref = ({ bucket, key, etag, size }: ListedObject) => ({ bucket, key, etag, size });
     return {
-      runId: run.runId, logicalDate: run.logicalDate, frozenAt: new Date().toISOString(), batches: (streams.at(-1)?.batch ?? -1) + 1,
-      streams, songs: songs.map(ref), users: users.map(ref), left,
+      runId: run.runId,
+      logicalDate: run.logicalDate,
+      frozenAt: new Date().toISOString(),
+      batches: (streams.at(-1)?.batch ?? -1) + 1,
+      streams,
+      songs: songs.map(ref),
+      users: users.map(ref),
+      left,
     };
   }
 

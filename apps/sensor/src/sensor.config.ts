@@ -3,22 +3,32 @@ import { IsInt, IsNumber, Max, Min } from 'class-validator';
 
 export class SensorConfig extends ServiceConfig {
   @Setting('SENSOR_POLL_SECONDS', 'seconds between two looks at the source while a run waits')
-  @IsNumber() @Min(0.05) @Max(3_600)
+  @IsNumber()
+  @Min(0.05)
+  @Max(3_600)
   pollSeconds: number = 10;
 
   @Setting('SENSOR_QUIET_SECONDS', 'a file is taken when it has not changed for so long')
-  @IsNumber() @Min(0) @Max(86_400)
+  @IsNumber()
+  @Min(0)
+  @Max(86_400)
   quietSeconds: number = 30;
 
   @Setting('SENSOR_DEADLINE_SECONDS', 'how long after its request a run waits for files')
-  @IsNumber() @Min(0) @Max(604_800)
+  @IsNumber()
+  @Min(0)
+  @Max(604_800)
   deadlineSeconds: number = 3_600;
 
   @Setting('BATCH_MB', 'MiB of stream files that make a batch, the unit of parallel work')
-  @IsInt() @Min(1) @Max(102_400)
+  @IsInt()
+  @Min(1)
+  @Max(102_400)
   batchMb: number = 256;
 
   @Setting('MAX_ACTIVE_RUNS', 'runs that may be under way at once; later ones wait their turn')
-  @IsInt() @Min(1) @Max(100)
+  @IsInt()
+  @Min(1)
+  @Max(100)
   maxActiveRuns: number = 1;
 }

@@ -2,7 +2,14 @@ import { CONTRACTS } from '@music/contracts';
 import type { FileEvidence } from '@music/runs';
 import { judgeFile, judgeTables } from './judge-file';
 
-const file = (more: Partial<FileEvidence> = {}): FileEvidence => ({ file: 0, key: 'streams/a.csv', columns: ['user_id', 'track_id', 'listen_time'], rows: 100, rejected: {}, ...more });
+const file = (more: Partial<FileEvidence> = {}): FileEvidence => ({
+  file: 0,
+  key: 'streams/a.csv',
+  columns: ['user_id', 'track_id', 'listen_time'],
+  rows: 100,
+  rejected: {},
+  ...more,
+});
 const judge = (evidence: FileEvidence) => judgeFile(evidence, CONTRACTS.streams, { rejectedShare: 0.05 });
 
 describe('the verdict on a file', () => {
@@ -11,8 +18,16 @@ describe('the verdict on a file', () => {
   });
 
   it.each([
-    ['too_many_bad_rows', file({ rejected: { missing_user_id: 3, invalid_listen_time: 3 } }), /6 of 100 rows: 3 missing_user_id, 3 invalid_listen_time; the limit is 5 %/],
-    ['missing_columns', file({ columns: ['user_id', 'time'], rows: 0 }), /track_id, listen_time missing; the header is \["user_id","time"\]/],
+    [
+      'too_many_bad_rows',
+      file({ rejected: { missing_user_id: 3, invalid_listen_time: 3 } }),
+      /6 of 100 rows: 3 missing_user_id, 3 invalid_listen_time; the limit is 5 %/,
+    ],
+    [
+      'missing_columns',
+      file({ columns: ['user_id', 'time'], rows: 0 }),
+      /track_id, listen_time missing; the header is \["user_id","time"\]/,
+    ],
     ['duplicate_columns', file({ columns: ['user_id', 'track_id', 'listen_time', 'user_id'], rows: 0 }), /user_id/],
     ['no_rows', file({ rows: 0 }), /^$/],
     ['not_utf8', file({ defect: 'not_utf8', detail: 'byte 3', columns: [] }), /byte 3/],
@@ -25,7 +40,9 @@ describe('songs and users', () => {
   const judgeSongs = (files: FileEvidence[]) => judgeTables('songs', files, CONTRACTS.songs, { rejectedShare: 0.05 });
   it('are unusable when they are missing or lack a column, and it says which file and column', () => {
     expect(judgeSongs([])).toEqual([expect.stringContaining('no file below songs/')]);
-    expect(judgeSongs([file({ key: 'songs/s.csv', columns: ['track_id', 'track_name', 'artists', 'track_genre', 'popularity'] })])).toEqual([expect.stringMatching(/songs\/s\.csv: missing_columns: duration_ms missing/)]);
+    expect(judgeSongs([file({ key: 'songs/s.csv', columns: ['track_id', 'track_name', 'artists', 'track_genre', 'popularity'] })])).toEqual(
+      [expect.stringMatching(/songs\/s\.csv: missing_columns: duration_ms missing/)],
+    );
   });
   it('are usable otherwise', () => {
     expect(judgeSongs([file({ columns: CONTRACTS.songs.required })])).toEqual([]);

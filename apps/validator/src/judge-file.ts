@@ -20,7 +20,9 @@ export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Li
   if (evidence.rows === 0) return rejected('no_rows');
   const bad = totalOf(evidence.rejected);
   if (bad / evidence.rows > limits.rejectedShare) {
-    const counts = Object.entries(evidence.rejected).map(([reason, n]) => `${n} ${reason}`).join(', ');
+    const counts = Object.entries(evidence.rejected)
+      .map(([reason, n]) => `${n} ${reason}`)
+      .join(', ');
     return rejected('too_many_bad_rows', `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`);
   }
   return { passed: true };
@@ -31,6 +33,8 @@ export function judgeTables(kind: 'songs' | 'users', files: readonly FileEvidenc
   if (files.length === 0) return [`there is no file below ${kind}/: put one there with the columns ${contract.required.join(', ')}`];
   return files.flatMap((file) => {
     const verdict = judgeFile(file, contract, limits);
-    return verdict.passed ? [] : [`${file.key}: ${verdict.reason}: ${verdict.detail === '' ? '' : `${verdict.detail}; `}${FILE_REASONS[verdict.reason]}`];
+    return verdict.passed
+      ? []
+      : [`${file.key}: ${verdict.reason}: ${verdict.detail === '' ? '' : `${verdict.detail}; `}${FILE_REASONS[verdict.reason]}`];
   });
 }

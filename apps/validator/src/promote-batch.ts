@@ -12,7 +12,14 @@ const COPIES_AT_ONCE = 4;
  * Puts the listens of the files that passed into the intermediate bucket: a server-side copy of each part, rewritten only
  * where rows of a rejected file have to go. Gives the objects.
  */
-export async function promoteBatch(evidence: BatchEvidence, passed: ReadonlySet<number>, store: ObjectStore, bucket: string, scratch: string, limits: DuckDBLimits): Promise<ObjectRef[]> {
+export async function promoteBatch(
+  evidence: BatchEvidence,
+  passed: ReadonlySet<number>,
+  store: ObjectStore,
+  bucket: string,
+  scratch: string,
+  limits: DuckDBLimits,
+): Promise<ObjectRef[]> {
   const prefix = `runs/${evidence.runId}/validated/batch-${String(evidence.batch).padStart(5, '0')}/${ulid()}/`;
   const promoted = await mapLimited(evidence.parts, COPIES_AT_ONCE, async (part, i) => {
     const key = `${prefix}listens-${String(i).padStart(4, '0')}.parquet`;
@@ -30,7 +37,9 @@ export async function promoteBatch(evidence: BatchEvidence, passed: ReadonlySet<
     try {
       const files = await downloadAll(store, [part.object], path.join(dir, 'in'));
       const out = path.join(dir, 'out.parquet');
-      await engine.run(`COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, ${PARQUET})`);
+      await engine.run(
+        `COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
+      );
       return await store.upload(bucket, key, out);
     } finally {
       engine.close();

@@ -1,6 +1,18 @@
 import { CONTRACTS, FILE_REASONS, addCounts } from '@music/contracts';
 import { type BatchCombined, RunRejected, RunValidated, envelope } from '@music/events';
-import { type Batch, type BatchEvidence, type BatchVerdict, type FileEvidence, type LedgerEntry, type Manifest, type ManifestFile, type Work, type WorkOutcome, messageOf, versionOf } from '@music/runs';
+import {
+  type Batch,
+  type BatchEvidence,
+  type BatchVerdict,
+  type FileEvidence,
+  type LedgerEntry,
+  type Manifest,
+  type ManifestFile,
+  type Work,
+  type WorkOutcome,
+  messageOf,
+  versionOf,
+} from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { ObjectChanged, keyBelow, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
@@ -30,7 +42,10 @@ export class ValidateBatch extends StagePerformer {
     const { runId, batch } = event;
     await runs.startStage(runId, 'validator');
     if ((await runs.findBatch(runId, batch))?.state === 'combined') {
-      const [manifest, evidence] = await Promise.all([objects.readJson<Manifest>(event.manifest), objects.readJson<BatchEvidence>(event.evidence)]);
+      const [manifest, evidence] = await Promise.all([
+        objects.readJson<Manifest>(event.manifest),
+        objects.readJson<BatchEvidence>(event.evidence),
+      ]);
       const changes = await this.judge(manifest, evidence);
       await runs.moveBatch(runId, batch, 'combined', 'judged', changes, 'validator');
       work.log.info({ batch, passedFiles: changes.passedFiles, rejectedFiles: changes.rejectedFiles }, 'judged');
@@ -51,16 +66,39 @@ export class ValidateBatch extends StagePerformer {
     });
     const passed = verdicts.filter(({ verdict }) => verdict.passed).map(({ file }) => file);
     if (evidence.rejectedRows !== undefined) {
-      await objects.copy(evidence.rejectedRows, this.config.lakeBucket, `quarantine/${runId}/rejected-rows/batch-${String(batch).padStart(5, '0')}.csv`);
+      await objects.copy(
+        evidence.rejectedRows,
+        this.config.lakeBucket,
+        `quarantine/${runId}/rejected-rows/batch-${String(batch).padStart(5, '0')}.csv`,
+      );
     }
-    const listens = await promoteBatch(evidence, new Set(passed.map(({ file }) => file)), objects, this.config.intermediateBucket, this.runtime.scratch, this.config.duckdbLimits);
+    const listens = await promoteBatch(
+      evidence,
+      new Set(passed.map(({ file }) => file)),
+      objects,
+      this.config.intermediateBucket,
+      this.runtime.scratch,
+      this.config.duckdbLimits,
+    );
     const tables = (kind: 'songs' | 'users') => evidence[kind]?.flatMap(({ parquet }) => (parquet === undefined ? [] : [parquet]));
     const verdict: BatchVerdict = { runId, batch, listens, songs: tables('songs'), users: tables('users') };
-    const stored = await objects.putJson(this.config.intermediateBucket, `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${Date.now()}.json`, verdict);
+    const stored = await objects.putJson(
+      this.config.intermediateBucket,
+      `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${Date.now()}.json`,
+      verdict,
+    );
     return {
-      verdict: stored, passedFiles: passed.length, rejectedFiles: verdicts.length - passed.length,
+      verdict: stored,
+      passedFiles: passed.length,
+      rejectedFiles: verdicts.length - passed.length,
       rows: { read: passed.reduce((sum, { rows }) => sum + rows, 0), rejected: addCounts(...passed.map(({ rejected }) => rejected)) },
-      unusable: batch === 0 ? [...judgeTables('songs', evidence.songs ?? [], CONTRACTS.songs, limits), ...judgeTables('users', evidence.users ?? [], CONTRACTS.users, limits)].slice(0, MAX_REASONS) : [],
+      unusable:
+        batch === 0
+          ? [
+              ...judgeTables('songs', evidence.songs ?? [], CONTRACTS.songs, limits),
+              ...judgeTables('users', evidence.users ?? [], CONTRACTS.users, limits),
+            ].slice(0, MAX_REASONS)
+          : [],
     };
   }
 
@@ -115,7 +153,8 @@ export class ValidateBatch extends StagePerformer {
     const good = read - sum(({ rows }) => Object.values(rows?.rejected ?? {}).reduce((total, n) => total + n, 0));
     const reasons = batches.flatMap(({ unusable }) => unusable ?? []);
     if (passedFiles === 0) reasons.push(`none of the ${rejectedFiles} stream files is good; see their reasons`);
-    else if (rejectedFiles > 0 && this.config.onRejectedFile === 'reject') reasons.push(`${rejectedFiles} stream files were rejected, and ON_REJECTED_FILE is \`reject\``);
+    else if (rejectedFiles > 0 && this.config.onRejectedFile === 'reject')
+      reasons.push(`${rejectedFiles} stream files were rejected, and ON_REJECTED_FILE is \`reject\``);
     if (reasons.length > 0) {
       const event = messageOf(envelope(RunRejected, 'validator', { runId, reasons: reasons.slice(0, MAX_REASONS) }), work);
       await runs.transition(runId, 'sensed', 'rejected', 'validator', { reasons, rows: { read: 0, kept: 0, rejected: {} } }, [event]);

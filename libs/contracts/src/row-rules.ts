@@ -3,7 +3,8 @@ export const ROW_REASONS = {
   missing_user_id: 'user_id is empty: fill it in and send the row again',
   missing_track_id: 'track_id is empty: fill it in and send the row again',
   missing_listen_time: 'listen_time is empty: fill it in and send the row again',
-  invalid_listen_time: 'listen_time is no instant: write YYYY-MM-DD HH:MM:SS[.fff], with Z or an offset where it is not in the source time zone',
+  invalid_listen_time:
+    'listen_time is no instant: write YYYY-MM-DD HH:MM:SS[.fff], with Z or an offset where it is not in the source time zone',
   malformed_row: 'the row is not RFC 4180: it has more fields than the header, stray quotes, or is too long',
   duplicate: 'the same user, track and instant was counted before: nothing to do',
   unknown_track: 'the track is not in songs: send a songs file that has it',

@@ -33,7 +33,10 @@ describe('the embedded engine', () => {
   });
 
   it('knows time zones', async () => {
-    const [row] = await engine.rows<{ day: string }>("SELECT CAST(CAST(timezone($zone, TIMESTAMPTZ '2024-06-25 02:00:00Z') AS DATE) AS VARCHAR) AS day", { zone: 'America/New_York' });
+    const [row] = await engine.rows<{ day: string }>(
+      "SELECT CAST(CAST(timezone($zone, TIMESTAMPTZ '2024-06-25 02:00:00Z') AS DATE) AS VARCHAR) AS day",
+      { zone: 'America/New_York' },
+    );
     expect(row?.day).toBe('2024-06-24');
   });
 });

@@ -16,7 +16,8 @@ export function isLasting(error: unknown): boolean {
 export function describeError(error: unknown, limit = 1_000): string {
   const parts: string[] = [];
   for (let each: unknown = error; each !== undefined && each !== null && parts.length < 4; each = (each as { cause?: unknown }).cause) {
-    if (each instanceof AggregateError && !each.message) parts.push(`${each.name}: ${each.errors.map((e) => describeError(e, 200)).join(', ')}`);
+    if (each instanceof AggregateError && !each.message)
+      parts.push(`${each.name}: ${each.errors.map((e) => describeError(e, 200)).join(', ')}`);
     else parts.push(each instanceof Error ? `${each.name}: ${each.message}` : String(each));
   }
   // eslint-disable-next-line no-control-regex -- they are what has to go

@@ -41,7 +41,12 @@ export function describeViolations(errors: readonly ValidationError[], path = ''
 }
 
 /** An envelope around an event; `id` follows from what the event says, so that sending it again is recognisable. */
-export function envelope<T extends StageEvent>(type: StageEventClass<T>, source: string, fields: Omit<T, never>, time = new Date()): Envelope<T> {
+export function envelope<T extends StageEvent>(
+  type: StageEventClass<T>,
+  source: string,
+  fields: Omit<T, never>,
+  time = new Date(),
+): Envelope<T> {
   const data = fromPlain(type, { ...fields });
   const key = type.keyOf(data);
   return { id: `${type.topic}/${key}`, source: `/music/${source}`, time: time.toISOString(), topic: type.topic, key, data };
@@ -51,8 +56,13 @@ export function envelope<T extends StageEvent>(type: StageEventClass<T>, source:
 export function toJson(event: Envelope): string {
   return JSON.stringify(
     new CloudEvent({
-      id: event.id, source: event.source, time: event.time, type: event.topic, subject: event.key,
-      datacontenttype: 'application/json', data: { ...event.data },
+      id: event.id,
+      source: event.source,
+      time: event.time,
+      type: event.topic,
+      subject: event.key,
+      datacontenttype: 'application/json',
+      data: { ...event.data },
     }).toJSON(),
   );
 }
@@ -71,12 +81,17 @@ export function fromJson(text: string): Envelope {
   } catch (error) {
     throw new SchemaViolation(`not a CloudEvent: ${(error as Error).message}`);
   }
-  if (cloudEvent.specversion !== '1.0') throw new SchemaViolation(`CloudEvents ${cloudEvent.specversion} is not known here; this service reads 1.0`);
+  if (cloudEvent.specversion !== '1.0')
+    throw new SchemaViolation(`CloudEvents ${cloudEvent.specversion} is not known here; this service reads 1.0`);
   const type = eventClassOf(cloudEvent.type);
   if (type === undefined) throw new SchemaViolation(`no event of type ${JSON.stringify(cloudEvent.type)} is known`);
   const data = fromPlain(type, cloudEvent.data);
   return {
-    id: cloudEvent.id, source: cloudEvent.source, time: cloudEvent.time ?? new Date(0).toISOString(),
-    topic: cloudEvent.type, key: type.keyOf(data), data,
+    id: cloudEvent.id,
+    source: cloudEvent.source,
+    time: cloudEvent.time ?? new Date(0).toISOString(),
+    topic: cloudEvent.type,
+    key: type.keyOf(data),
+    data,
   };
 }

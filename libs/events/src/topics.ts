@@ -12,7 +12,15 @@ import { StreamsSensed } from './streams-sensed';
 
 /** Every event, in the order of the data's way. */
 export const STAGE_EVENTS = [
-  RunRequested, StreamsSensed, BatchCombined, RunValidated, RunRejected, KpisPublished, RunCompleted, RunSkipped, RunFailed,
+  RunRequested,
+  StreamsSensed,
+  BatchCombined,
+  RunValidated,
+  RunRejected,
+  KpisPublished,
+  RunCompleted,
+  RunSkipped,
+  RunFailed,
 ] as const satisfies readonly StageEventClass[];
 
 const byTopic = new Map<string, StageEventClass>(STAGE_EVENTS.map((event) => [event.topic, event]));
@@ -52,9 +60,19 @@ const MESSAGE_BYTES = 2 ** 20;
 export function topicSpecs(retryLevels: number): TopicSpec[] {
   const parallel: ReadonlySet<string> = new Set([StreamsSensed.topic, BatchCombined.topic]);
   return [
-    ...STAGE_EVENTS.map(({ topic }) => ({ topic, partitions: parallel.has(topic) ? 12 : 3, retentionMs: 14 * DAY_MS, maxMessageBytes: MESSAGE_BYTES })),
+    ...STAGE_EVENTS.map(({ topic }) => ({
+      topic,
+      partitions: parallel.has(topic) ? 12 : 3,
+      retentionMs: 14 * DAY_MS,
+      maxMessageBytes: MESSAGE_BYTES,
+    })),
     ...STAGES.flatMap((stage) => [
-      ...Array.from({ length: retryLevels }, (_, i) => ({ topic: retryTopic(stage, i + 1), partitions: 1, retentionMs: 14 * DAY_MS, maxMessageBytes: 2 * MESSAGE_BYTES })),
+      ...Array.from({ length: retryLevels }, (_, i) => ({
+        topic: retryTopic(stage, i + 1),
+        partitions: 1,
+        retentionMs: 14 * DAY_MS,
+        maxMessageBytes: 2 * MESSAGE_BYTES,
+      })),
       { topic: deadLetterTopic(stage), partitions: 1, retentionMs: 90 * DAY_MS, maxMessageBytes: 2 * MESSAGE_BYTES },
     ]),
   ];

@@ -26,7 +26,12 @@ describe('the KPI job', () => {
   beforeAll(async () => {
     stack = await LocalStack.start(['s3']);
     scratch = await mkdtemp(path.join(tmpdir(), 'kpi-job-spec-'));
-    const s3 = new S3Client({ endpoint: stack.env['AWS_ENDPOINT_URL_S3'], forcePathStyle: true, region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    const s3 = new S3Client({
+      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
+      forcePathStyle: true,
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+    });
     store = new ObjectStore(s3);
     for (const Bucket of ['lake', 'intermediate']) await s3.send(new CreateBucketCommand({ Bucket }));
   });
@@ -41,18 +46,40 @@ describe('the KPI job', () => {
     const engine = await Engine.open(dir, limits);
     const literal = (cell: string | number | null) => (cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell));
     const file = path.join(dir, 'x.parquet');
-    await engine.run(`COPY (${sql} FROM (VALUES ${rows.map((row) => `(${row.map(literal).join(', ')})`).join(', ')}) AS t(c0, c1, c2, c3, c4)) TO ${text(file)} (FORMAT parquet)`);
+    await engine.run(
+      `COPY (${sql} FROM (VALUES ${rows.map((row) => `(${row.map(literal).join(', ')})`).join(', ')}) AS t(c0, c1, c2, c3, c4)) TO ${text(file)} (FORMAT parquet)`,
+    );
     engine.close();
     return store.upload('intermediate', `in/${(n += 1)}.parquet`, file);
   }
 
   async function job(runId: string, listens: Listen[], songs: Song[], keepUnknownTracks = true): Promise<KpiJob> {
-    const cast = 'SELECT 0 AS file, c0 AS user_id, c1 AS track_id, CAST(c2 AS TIMESTAMP) AS listened_at, CAST(CAST(c2 AS TIMESTAMP) AS DATE) AS listen_date';
+    const cast =
+      'SELECT 0 AS file, c0 AS user_id, c1 AS track_id, CAST(c2 AS TIMESTAMP) AS listened_at, CAST(CAST(c2 AS TIMESTAMP) AS DATE) AS listen_date';
     return {
-      runId, lakeBucket: 'lake', resultBucket: 'intermediate', resultPrefix: `runs/${runId}/result/`, keepUnknownTracks,
-      listens: [await parquet(cast, listens.map((row) => [...row, null, null]))],
-      songs: [await parquet(`SELECT c0 AS track_id, c1 AS track_genre, c2 AS track_name, 'A' AS artists, CAST(c3 AS BIGINT) AS duration_ms, CAST(c4 AS BIGINT) AS popularity`, songs)],
-      users: [await parquet('SELECT c0 AS user_id', [['u1', null, null, null, null], ['u2', null, null, null, null]])],
+      runId,
+      lakeBucket: 'lake',
+      resultBucket: 'intermediate',
+      resultPrefix: `runs/${runId}/result/`,
+      keepUnknownTracks,
+      listens: [
+        await parquet(
+          cast,
+          listens.map((row) => [...row, null, null]),
+        ),
+      ],
+      songs: [
+        await parquet(
+          `SELECT c0 AS track_id, c1 AS track_genre, c2 AS track_name, 'A' AS artists, CAST(c3 AS BIGINT) AS duration_ms, CAST(c4 AS BIGINT) AS popularity`,
+          songs,
+        ),
+      ],
+      users: [
+        await parquet('SELECT c0 AS user_id', [
+          ['u1', null, null, null, null],
+          ['u2', null, null, null, null],
+        ]),
+      ],
     };
   }
 
@@ -63,40 +90,84 @@ describe('the KPI job', () => {
     return { summary, days };
   }
 
-  const SONGS: Song[] = [['t1', 'pop', 'One', 60_000, 5], ['t2', 'pop', 'Two', 120_000, 5], ['t3', 'rock', 'Three', 1_000, 5]];
+  const SONGS: Song[] = [
+    ['t1', 'pop', 'One', 60_000, 5],
+    ['t2', 'pop', 'Two', 120_000, 5],
+    ['t3', 'rock', 'Three', 1_000, 5],
+  ];
 
   it('counts listens, listeners and milliseconds, a repeated listen once', async () => {
-    const { summary, days } = await run(await job('r1', [['u1', 't1', '2024-06-25 10:00:00'], ['u1', 't1', '2024-06-25 10:00:00'], ['u1', 't2', '2024-06-25 11:00:00'], ['u3', 't1', '2024-06-25 12:00:00']], SONGS));
+    const { summary, days } = await run(
+      await job(
+        'r1',
+        [
+          ['u1', 't1', '2024-06-25 10:00:00'],
+          ['u1', 't1', '2024-06-25 10:00:00'],
+          ['u1', 't2', '2024-06-25 11:00:00'],
+          ['u3', 't1', '2024-06-25 12:00:00'],
+        ],
+        SONGS,
+      ),
+    );
     expect(summary).toMatchObject({ runRows: 4, newListens: 3, unknownUserListens: 1, unknownTrackListens: 0 });
     expect(days['2024-06-25']).toMatchObject({
-      listen_count: 3, unique_listeners: 2, genres: [{ genre: 'pop', listen_count: 3, unique_listeners: 2, total_listening_ms: 240_000 }],
-      top_songs: [{ genre: 'pop', rank: 1, track_id: 't1', song: 'One', listen_count: 2 }, { rank: 2, track_id: 't2' }],
+      listen_count: 3,
+      unique_listeners: 2,
+      genres: [{ genre: 'pop', listen_count: 3, unique_listeners: 2, total_listening_ms: 240_000 }],
+      top_songs: [
+        { genre: 'pop', rank: 1, track_id: 't1', song: 'One', listen_count: 2 },
+        { rank: 2, track_id: 't2' },
+      ],
     });
   });
 
   it('ranks what is level by bytes, three songs a genre and five genres a day', async () => {
     const tracks = ['b', 'a', 'é', 'Z', 'z'];
-    const songs: Song[] = [...tracks.map((track): Song => [track, 'pop', track, 1, 1]), ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Song => [`only ${genre}`, genre, 'x', 1, 1])];
-    const listens: Listen[] = [...tracks.map((track): Listen => ['u1', track, '2024-06-25 10:00:00']), ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Listen => ['u1', `only ${genre}`, '2024-06-25 10:00:00'])];
+    const songs: Song[] = [
+      ...tracks.map((track): Song => [track, 'pop', track, 1, 1]),
+      ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Song => [`only ${genre}`, genre, 'x', 1, 1]),
+    ];
+    const listens: Listen[] = [
+      ...tracks.map((track): Listen => ['u1', track, '2024-06-25 10:00:00']),
+      ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Listen => ['u1', `only ${genre}`, '2024-06-25 10:00:00']),
+    ];
     const { days } = await run(await job('r1', listens, songs));
     expect(days['2024-06-25']?.top_songs.filter(({ genre }) => genre === 'pop').map(({ track_id }) => track_id)).toEqual(['Z', 'a', 'b']);
     expect(days['2024-06-25']?.top_genres.map(({ genre }) => genre)).toEqual(['pop', '10', '9', 'O', 'o']);
   });
 
   it('counts a track in each of its genres, with the row that rule 5 chooses, but once in the day', async () => {
-    const songs: Song[] = [['t', 'pop', 'less popular', 1, 1], ['t', 'pop', 'longer', 3_000, 9], ['t', 'pop', 'z', 2_000, 9], ['t', 'pop', 'b', 2_000, 9], ['t', 'rock', null, null, null], ['t', null, 'x', 5, 5]];
+    const songs: Song[] = [
+      ['t', 'pop', 'less popular', 1, 1],
+      ['t', 'pop', 'longer', 3_000, 9],
+      ['t', 'pop', 'z', 2_000, 9],
+      ['t', 'pop', 'b', 2_000, 9],
+      ['t', 'rock', null, null, null],
+      ['t', null, 'x', 5, 5],
+    ];
     const { summary, days } = await run(await job('r1', [['u1', 't', '2024-06-25 10:00:00']], songs));
     expect(summary.unreadableDurations).toBe(1);
     expect(days['2024-06-25']).toMatchObject({
-      listen_count: 1, genres: [{ genre: 'Unknown', total_listening_ms: 5 }, { genre: 'pop', total_listening_ms: 2_000 }, { genre: 'rock', total_listening_ms: 0 }],
+      listen_count: 1,
+      genres: [
+        { genre: 'Unknown', total_listening_ms: 5 },
+        { genre: 'pop', total_listening_ms: 2_000 },
+        { genre: 'rock', total_listening_ms: 0 },
+      ],
     });
     expect(days['2024-06-25']?.top_songs.map(({ song }) => song)).toEqual(['x', 'b', 'Unknown']);
   });
 
   it('keeps unknown tracks as songs of genre Unknown, or leaves them out by setting; the lake has them either way', async () => {
-    const listens: Listen[] = [['u1', 'nobody', '2024-06-25 10:00:00'], ['u2', 't1', '2024-06-25 10:00:00']];
+    const listens: Listen[] = [
+      ['u1', 'nobody', '2024-06-25 10:00:00'],
+      ['u2', 't1', '2024-06-25 10:00:00'],
+    ];
     const kept = await run(await job('r1', listens, SONGS));
-    expect(kept.days['2024-06-25']).toMatchObject({ listen_count: 2, genres: [{ genre: 'Unknown', listen_count: 1, total_listening_ms: 0 }, { genre: 'pop' }] });
+    expect(kept.days['2024-06-25']).toMatchObject({
+      listen_count: 2,
+      genres: [{ genre: 'Unknown', listen_count: 1, total_listening_ms: 0 }, { genre: 'pop' }],
+    });
     expect(kept.days['2024-06-25']?.top_songs[0]).toMatchObject({ genre: 'Unknown', track_id: 'nobody', song: 'nobody' });
     const rejected = await run(await job('r2', listens, SONGS, false));
     expect(rejected.summary).toMatchObject({ newListens: 0, runRows: 2 });
@@ -108,8 +179,15 @@ describe('the KPI job', () => {
   });
 
   it('computes a day again with what other runs left in the lake, in any order, and the same when it is repeated', async () => {
-    const first: Listen[] = [['u1', 't1', '2024-06-25 10:00:00'], ['u2', 't1', '2024-06-25 10:00:00']];
-    const second: Listen[] = [['u2', 't1', '2024-06-25 10:00:00'], ['u2', 't3', '2024-06-25 23:59:59'], ['u2', 't3', '2024-06-26 00:00:00']];
+    const first: Listen[] = [
+      ['u1', 't1', '2024-06-25 10:00:00'],
+      ['u2', 't1', '2024-06-25 10:00:00'],
+    ];
+    const second: Listen[] = [
+      ['u2', 't1', '2024-06-25 10:00:00'],
+      ['u2', 't3', '2024-06-25 23:59:59'],
+      ['u2', 't3', '2024-06-26 00:00:00'],
+    ];
     const a = await job('a', first, SONGS);
     const b = await job('b', second, SONGS);
     await run(a);

@@ -17,7 +17,13 @@ const EMPTY_LISTENS = "SELECT '' AS user_id, '' AS track_id, TIMESTAMP 'epoch' A
  * day. For each day: the new listens go to the lake, and all listens of the day give its KPIs. Throws as the store and
  * the engine do; repeating it replaces what it wrote.
  */
-export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: string, limits: DuckDBLimits, signal: AbortSignal): Promise<ObjectRef> {
+export async function runDuckDBJob(
+  job: KpiJob,
+  store: ObjectStore,
+  scratch: string,
+  limits: DuckDBLimits,
+  signal: AbortSignal,
+): Promise<ObjectRef> {
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
   let engine: Engine | undefined;
@@ -35,7 +41,9 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
     const unreadableDurations = await sql.count('SELECT count(*) FROM songs WHERE duration_ms IS NULL');
 
     let all = `read_parquet(${textList(listens)})`;
-    const dates = (await sql.rows<{ date: string }>(`SELECT DISTINCT CAST(listen_date AS VARCHAR) AS date FROM ${all} ORDER BY date`)).map(({ date }) => date);
+    const dates = (await sql.rows<{ date: string }>(`SELECT DISTINCT CAST(listen_date AS VARCHAR) AS date FROM ${all} ORDER BY date`)).map(
+      ({ date }) => date,
+    );
     if (dates.length > DAYS_READ_TOGETHER) {
       const parted = path.join(dir, 'by-day');
       await sql.run(`COPY (SELECT * FROM ${all}) TO ${text(parted)} (FORMAT parquet, PARTITION_BY (listen_date))`);
@@ -50,28 +58,42 @@ export async function runDuckDBJob(job: KpiJob, store: ObjectStore, scratch: str
       const olderFiles = await downloadAll(store, older, path.join(dir, `lake-${date}`));
       const file = path.join(dir, `new-${date}.parquet`);
       // Dates come out of a DATE column, so they can hold nothing but a date.
-      await sql.run(`CREATE OR REPLACE VIEW run_listens AS SELECT user_id, track_id, listened_at, listen_date FROM ${all} WHERE listen_date = DATE ${text(date)}`);
-      await sql.run(`CREATE OR REPLACE VIEW lake_listens AS ${olderFiles.length === 0 ? EMPTY_LISTENS : `SELECT * FROM read_parquet(${textList(olderFiles)}, hive_partitioning = false)`}`);
+      await sql.run(
+        `CREATE OR REPLACE VIEW run_listens AS SELECT user_id, track_id, listened_at, listen_date FROM ${all} WHERE listen_date = DATE ${text(date)}`,
+      );
+      await sql.run(
+        `CREATE OR REPLACE VIEW lake_listens AS ${olderFiles.length === 0 ? EMPTY_LISTENS : `SELECT * FROM read_parquet(${textList(olderFiles)}, hive_partitioning = false)`}`,
+      );
       await sql.run(`COPY (${MODELS.new_listens}) TO ${text(file)} (FORMAT parquet, ${PARQUET})`);
       const upload = store.upload(job.lakeBucket, lakeKey(date, job.runId), file);
       upload.catch(() => undefined); // awaited with its day
       await sql.run(`CREATE OR REPLACE VIEW new_listens AS SELECT * FROM read_parquet(${text(file)})`);
-      await sql.run(`CREATE OR REPLACE VIEW day_listens AS SELECT * FROM new_listens${olderFiles.length === 0 ? '' : ' UNION ALL SELECT * FROM lake_listens'}`);
+      await sql.run(
+        `CREATE OR REPLACE VIEW day_listens AS SELECT * FROM new_listens${olderFiles.length === 0 ? '' : ' UNION ALL SELECT * FROM lake_listens'}`,
+      );
       const kpis = await dayKpis(sql, date, job.keepUnknownTracks);
       const [report] = await sql.rows<Record<keyof typeof totals, bigint>>(MODELS.run_report);
       for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += Number(report?.[name] ?? 0);
       // The next day is computed while this one's objects are written.
-      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), upload]).then(async ([object, lake]) => {
-        await Promise.all([rm(file), rm(path.join(dir, `lake-${date}`), { recursive: true, force: true })]);
-        return { date, kpis: object, lake };
-      });
+      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), upload]).then(
+        async ([object, lake]) => {
+          await Promise.all([rm(file), rm(path.join(dir, `lake-${date}`), { recursive: true, force: true })]);
+          return { date, kpis: object, lake };
+        },
+      );
       day.catch(() => undefined); // awaited below
       days.push(day);
       if (days.length > 1) await days.at(-2);
     }
     const summary: KpiJobSummary = {
-      runId: job.runId, engine: 'duckdb', days: await Promise.all(days), runRows: totals.run_rows, newListens: totals.new_listens,
-      unknownTrackListens: totals.unknown_track_listens, unknownUserListens: totals.unknown_user_listens, unreadableDurations,
+      runId: job.runId,
+      engine: 'duckdb',
+      days: await Promise.all(days),
+      runRows: totals.run_rows,
+      newListens: totals.new_listens,
+      unknownTrackListens: totals.unknown_track_listens,
+      unknownUserListens: totals.unknown_user_listens,
+      unreadableDurations,
       seconds: Math.round(performance.now() - began) / 1_000,
     };
     return await store.putJson(job.lakeBucket, summaryKey(job.runId), summary);
@@ -98,7 +120,9 @@ async function dayKpis(sql: Engine, date: string, keepUnknownTracks: boolean): P
     (await sql.rows(`SELECT * EXCLUDE (listen_date) FROM (${model}) ORDER BY ${order}`)).map((row) => withNumbers(row) as T);
   const [day] = await rows<Pick<DayKpis, 'listen_count' | 'unique_listeners'>>(MODELS.day, 'listen_count');
   return {
-    date, listen_count: day?.listen_count ?? 0, unique_listeners: day?.unique_listeners ?? 0,
+    date,
+    listen_count: day?.listen_count ?? 0,
+    unique_listeners: day?.unique_listeners ?? 0,
     genres: await rows<GenreKpis>('SELECT * FROM genre_day', 'genre'),
     top_songs: await rows<TopSong>(MODELS.top_songs, 'genre, rank'),
     top_genres: await rows<TopGenre>(MODELS.top_genres, 'rank'),
@@ -107,9 +131,11 @@ async function dayKpis(sql: Engine, date: string, keepUnknownTracks: boolean): P
 
 /** Whole numbers as numbers. Throws on one that would not stay exact. */
 function withNumbers(row: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(row).map(([name, value]) => {
-    if (typeof value !== 'bigint') return [name, value];
-    if (value > Number.MAX_SAFE_INTEGER) throw new RangeError(`${name} is ${value}, more than can be kept exactly`);
-    return [name, Number(value)];
-  }));
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => {
+      if (typeof value !== 'bigint') return [name, value];
+      if (value > Number.MAX_SAFE_INTEGER) throw new RangeError(`${name} is ${value}, more than can be kept exactly`);
+      return [name, Number(value)];
+    }),
+  );
 }

@@ -32,7 +32,12 @@ export class DuckDBRunner implements JobRunner {
     const job = this.jobs.get(jobRunId);
     if (job === undefined) return { state: 'lost' };
     let timer: NodeJS.Timeout | undefined;
-    await Promise.race([job.ended, new Promise((resolve) => { timer = setTimeout(resolve, waitMs); })]);
+    await Promise.race([
+      job.ended,
+      new Promise((resolve) => {
+        timer = setTimeout(resolve, waitMs);
+      }),
+    ]);
     clearTimeout(timer);
     if (job.status.state !== 'running') this.jobs.delete(jobRunId);
     return job.status;

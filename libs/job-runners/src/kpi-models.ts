@@ -10,8 +10,15 @@ import trackGenreDay from '@music/glue/sql/track_genre_day.sql';
 
 /** The text of every model of `glue/sql/`. */
 export const MODELS = {
-  new_listens: newListens, catalogue, counted_listens: countedListens, track_genre_day: trackGenreDay, genre_day: genreDay,
-  top_songs: topSongs, top_genres: topGenres, day, run_report: runReport,
+  new_listens: newListens,
+  catalogue,
+  counted_listens: countedListens,
+  track_genre_day: trackGenreDay,
+  genre_day: genreDay,
+  top_songs: topSongs,
+  top_genres: topGenres,
+  day,
+  run_report: runReport,
 } as const;
 
 export const countedListensSql = (keepUnknownTracks: boolean): string =>

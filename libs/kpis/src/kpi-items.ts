@@ -23,8 +23,16 @@ export interface GenreItem extends GenreKpis {
   readonly top_5_genres_per_day: readonly TopGenre[];
 }
 
-export interface TopGenreItem extends TopGenre { readonly date: string; readonly kpi: string; readonly version: number }
-export interface TopSongItem extends TopSong { readonly date: string; readonly kpi: string; readonly version: number }
+export interface TopGenreItem extends TopGenre {
+  readonly date: string;
+  readonly kpi: string;
+  readonly version: number;
+}
+export interface TopSongItem extends TopSong {
+  readonly date: string;
+  readonly kpi: string;
+  readonly version: number;
+}
 
 export type KpiItem = DayItem | GenreItem | TopGenreItem | TopSongItem;
 
@@ -48,7 +56,9 @@ export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreIte
   return [
     ...day.top_genres.map((top) => ({ date, kpi: `${TOP_GENRE_PREFIX}${top.rank}`, ...top, version })),
     ...day.genres.map((genre) => ({
-      date, kpi: genreKey(genre.genre), ...genre,
+      date,
+      kpi: genreKey(genre.genre),
+      ...genre,
       total_listening_time: minutes(genre.total_listening_ms),
       avg_listening_time_per_user: minutesPerListener(genre.total_listening_ms, genre.unique_listeners),
       top_3_songs_per_genre: (songsOf.get(genre.genre) ?? []).map(({ genre: _, ...song }) => song),
@@ -60,5 +70,12 @@ export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreIte
 }
 
 export function dayItemOf(day: DayKpis, provenance: Provenance): DayItem {
-  return { date: day.date, kpi: 'day', listen_count: day.listen_count, unique_listeners: day.unique_listeners, genres: day.genres.length, ...provenance };
+  return {
+    date: day.date,
+    kpi: 'day',
+    listen_count: day.listen_count,
+    unique_listeners: day.unique_listeners,
+    genres: day.genres.length,
+    ...provenance,
+  };
 }

@@ -6,14 +6,30 @@ import { type DayKpis, KpiTable, genreKey, keyPart, kpiTable, minutes, minutesPe
 jest.setTimeout(60_000);
 
 const day = (genres: Record<string, number>, date = '2024-06-25'): DayKpis => {
-  const all = Object.entries(genres).map(([genre, listen_count]) => ({ genre, listen_count, unique_listeners: 1, total_listening_ms: listen_count * 60_000 }));
+  const all = Object.entries(genres).map(([genre, listen_count]) => ({
+    genre,
+    listen_count,
+    unique_listeners: 1,
+    total_listening_ms: listen_count * 60_000,
+  }));
   return {
-    date, listen_count: all.reduce((sum, { listen_count }) => sum + listen_count, 0), unique_listeners: 1, genres: all,
+    date,
+    listen_count: all.reduce((sum, { listen_count }) => sum + listen_count, 0),
+    unique_listeners: 1,
+    genres: all,
     top_genres: all.slice(0, 5).map(({ genre, listen_count }, i) => ({ rank: i + 1, genre, listen_count })),
-    top_songs: all.flatMap(({ genre }) => [1, 2, 3].map((rank) => ({ genre, rank, track_id: `t${rank}`, song: 's', artists: 'a', listen_count: 4 - rank }))),
+    top_songs: all.flatMap(({ genre }) =>
+      [1, 2, 3].map((rank) => ({ genre, rank, track_id: `t${rank}`, song: 's', artists: 'a', listen_count: 4 - rank })),
+    ),
   };
 };
-const from = (version: number) => ({ run_id: `r${version}`, version, computed_at: '2024-06-26T00:00:00Z', engine: 'duckdb', songs_version: 'x' });
+const from = (version: number) => ({
+  run_id: `r${version}`,
+  version,
+  computed_at: '2024-06-26T00:00:00Z',
+  engine: 'duckdb',
+  songs_version: 'x',
+});
 
 describe('music_kpis_table', () => {
   let stack: LocalStack;
@@ -22,7 +38,13 @@ describe('music_kpis_table', () => {
   let n = 0;
   beforeAll(async () => {
     stack = await LocalStack.start(['dynamodb']);
-    dynamo = DynamoDBDocumentClient.from(new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } }));
+    dynamo = DynamoDBDocumentClient.from(
+      new DynamoDBClient({
+        endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
+        region: 'us-east-1',
+        credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+      }),
+    );
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {
@@ -34,7 +56,10 @@ describe('music_kpis_table', () => {
   it('answers both sample questions in order', async () => {
     expect(await kpis.publish(day({ pop: 9, rock: 5, jazz: 1 }), from(1))).toBe('published');
     expect((await kpis.topGenres('2024-06-25', 2)).map(({ genre }) => genre)).toEqual(['pop', 'rock']);
-    expect((await kpis.topSongs('2024-06-25', 'rock', 2)).map(({ rank, track_id }) => [rank, track_id])).toEqual([[1, 't1'], [2, 't2']]);
+    expect((await kpis.topSongs('2024-06-25', 'rock', 2)).map(({ rank, track_id }) => [rank, track_id])).toEqual([
+      [1, 't1'],
+      [2, 't2'],
+    ]);
     expect(await kpis.topSongs('2024-06-25')).toHaveLength(9);
     expect(await kpis.readDay('2024-06-25')).toMatchObject({ listen_count: 15, genres: 3, version: 1, run_id: 'r1' });
     expect(await kpis.readDay('2024-06-24')).toBeUndefined();
@@ -59,7 +84,9 @@ describe('music_kpis_table', () => {
     await kpis.publish(day({ new: 1 }), from(2));
     expect(await kpis.publish(day({ old: 1 }), from(1))).toBe('superseded');
     expect((await kpis.genres('2024-06-25')).map(({ genre }) => genre)).toEqual(['new']);
-    const results = await Promise.all([3, 5, 4].map((version) => kpis.publish(day({ [`v${version}`]: 1 }), from(version)).catch(() => 'conflict')));
+    const results = await Promise.all(
+      [3, 5, 4].map((version) => kpis.publish(day({ [`v${version}`]: 1 }), from(version)).catch(() => 'conflict')),
+    );
     expect(results[1]).not.toBe('superseded');
     await kpis.publish(day({ v5: 1 }), from(5));
     expect((await kpis.genres('2024-06-25')).map(({ genre }) => genre)).toEqual(['v5']);

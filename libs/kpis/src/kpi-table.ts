@@ -1,7 +1,23 @@
 import { type CreateTableCommandInput, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
-import { type DynamoDBDocumentClient, paginateQuery, TransactWriteCommand, type TransactWriteCommandInput, UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import {
+  type DynamoDBDocumentClient,
+  paginateQuery,
+  TransactWriteCommand,
+  type TransactWriteCommandInput,
+  UpdateCommand,
+} from '@aws-sdk/lib-dynamodb';
 import type { DayKpis, Provenance } from './day-kpis';
-import { type DayItem, type GenreItem, TOP_GENRE_PREFIX, type TopGenreItem, type TopSongItem, dayItemOf, genreKey, itemsOf, topSongPrefix } from './kpi-items';
+import {
+  type DayItem,
+  type GenreItem,
+  TOP_GENRE_PREFIX,
+  type TopGenreItem,
+  type TopSongItem,
+  dayItemOf,
+  genreKey,
+  itemsOf,
+  topSongPrefix,
+} from './kpi-items';
 
 type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
 
@@ -16,7 +32,10 @@ export function kpiTable(name: string): CreateTableCommandInput {
     TableName: name,
     BillingMode: 'PAY_PER_REQUEST',
     AttributeDefinitions: ['date', 'kpi'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
-    KeySchema: [{ AttributeName: 'date', KeyType: 'HASH' }, { AttributeName: 'kpi', KeyType: 'RANGE' }],
+    KeySchema: [
+      { AttributeName: 'date', KeyType: 'HASH' },
+      { AttributeName: 'kpi', KeyType: 'RANGE' },
+    ],
   };
 }
 
@@ -64,7 +83,14 @@ export class KpiTable {
     return genres
       .sort((a, b) => b.listen_count - a.listen_count || Buffer.compare(Buffer.from(a.genre), Buffer.from(b.genre)))
       .slice(0, limit)
-      .map(({ genre, listen_count, version }, i) => ({ date, kpi: `${TOP_GENRE_PREFIX}${i + 1}`, rank: i + 1, genre, listen_count, version }));
+      .map(({ genre, listen_count, version }, i) => ({
+        date,
+        kpi: `${TOP_GENRE_PREFIX}${i + 1}`,
+        rank: i + 1,
+        genre,
+        listen_count,
+        version,
+      }));
   }
 
   /** The top songs of one genre, or of all genres by name: rank 1 first, at most three a genre. */
@@ -92,10 +118,15 @@ export class KpiTable {
 
   private async claim(date: string, version: number): Promise<boolean> {
     try {
-      await this.dynamo.send(new UpdateCommand({
-        TableName: this.table, Key: { date, kpi: 'day' }, UpdateExpression: 'SET claimed_by_version = :version',
-        ConditionExpression: 'attribute_not_exists(claimed_by_version) OR claimed_by_version <= :version', ExpressionAttributeValues: { ':version': version },
-      }));
+      await this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: { date, kpi: 'day' },
+          UpdateExpression: 'SET claimed_by_version = :version',
+          ConditionExpression: 'attribute_not_exists(claimed_by_version) OR claimed_by_version <= :version',
+          ExpressionAttributeValues: { ':version': version },
+        }),
+      );
       return true;
     } catch (error) {
       if ((error as Error).name === 'ConditionalCheckFailedException') return false;
@@ -105,12 +136,21 @@ export class KpiTable {
 
   private async writeUnderClaim(date: string, version: number, writes: Write[]): Promise<boolean> {
     try {
-      await this.dynamo.send(new TransactWriteCommand({
-        TransactItems: [
-          { ConditionCheck: { TableName: this.table, Key: { date, kpi: 'day' }, ConditionExpression: 'claimed_by_version = :version', ExpressionAttributeValues: { ':version': version } } },
-          ...writes,
-        ],
-      }));
+      await this.dynamo.send(
+        new TransactWriteCommand({
+          TransactItems: [
+            {
+              ConditionCheck: {
+                TableName: this.table,
+                Key: { date, kpi: 'day' },
+                ConditionExpression: 'claimed_by_version = :version',
+                ExpressionAttributeValues: { ':version': version },
+              },
+            },
+            ...writes,
+          ],
+        }),
+      );
       return true;
     } catch (error) {
       if (error instanceof TransactionCanceledException && error.CancellationReasons?.[0]?.Code === 'ConditionalCheckFailed') return false;
@@ -122,11 +162,19 @@ export class KpiTable {
     const { date, kpi, ...fields } = item;
     const names = Object.keys(fields);
     try {
-      await this.dynamo.send(new UpdateCommand({
-        TableName: this.table, Key: { date, kpi }, UpdateExpression: `SET ${names.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
-        ConditionExpression: 'claimed_by_version = :version', ExpressionAttributeNames: Object.fromEntries(names.map((name, i) => [`#f${i}`, name])),
-        ExpressionAttributeValues: { ...Object.fromEntries(Object.values(fields).map((value, i) => [`:f${i}`, value])), ':version': item.version },
-      }));
+      await this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: { date, kpi },
+          UpdateExpression: `SET ${names.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
+          ConditionExpression: 'claimed_by_version = :version',
+          ExpressionAttributeNames: Object.fromEntries(names.map((name, i) => [`#f${i}`, name])),
+          ExpressionAttributeValues: {
+            ...Object.fromEntries(Object.values(fields).map((value, i) => [`:f${i}`, value])),
+            ':version': item.version,
+          },
+        }),
+      );
       return true;
     } catch (error) {
       if ((error as Error).name === 'ConditionalCheckFailedException') return false;
@@ -137,10 +185,15 @@ export class KpiTable {
   private async query<T>(date: string, prefix = ''): Promise<T[]> {
     const items: T[] = [];
     const input = {
-      TableName: this.table, ConsistentRead: true, ExpressionAttributeNames: { '#date': 'date' },
+      TableName: this.table,
+      ConsistentRead: true,
+      ExpressionAttributeNames: { '#date': 'date' },
       ...(prefix === ''
         ? { KeyConditionExpression: '#date = :date', ExpressionAttributeValues: { ':date': date } }
-        : { KeyConditionExpression: '#date = :date AND begins_with(kpi, :prefix)', ExpressionAttributeValues: { ':date': date, ':prefix': prefix } }),
+        : {
+            KeyConditionExpression: '#date = :date AND begins_with(kpi, :prefix)',
+            ExpressionAttributeValues: { ':date': date, ':prefix': prefix },
+          }),
     };
     for await (const page of paginateQuery({ client: this.dynamo }, input)) items.push(...((page.Items ?? []) as T[]));
     return items;

@@ -21,9 +21,12 @@ export async function listDeadLetters(kafka: Kafka, runs: RunStore, stages: read
   const messages: TopicMessage[] = [];
   await readTopics(kafka, stages.map(deadLetterTopic), (message) => messages.push(message));
   const letters = messages.map(async (message) => ({
-    stage: message.headers[DEAD_LETTER_HEADERS.stage] as Stage, topic: message.headers[DEAD_LETTER_HEADERS.topic] ?? '',
-    reason: message.headers[DEAD_LETTER_HEADERS.reason] ?? '', at: message.headers[DEAD_LETTER_HEADERS.at] ?? '',
-    replayed: await runs.isReplayed(message.topic, placeOf(message)), message,
+    stage: message.headers[DEAD_LETTER_HEADERS.stage] as Stage,
+    topic: message.headers[DEAD_LETTER_HEADERS.topic] ?? '',
+    reason: message.headers[DEAD_LETTER_HEADERS.reason] ?? '',
+    at: message.headers[DEAD_LETTER_HEADERS.at] ?? '',
+    replayed: await runs.isReplayed(message.topic, placeOf(message)),
+    message,
   }));
   return (await Promise.all(letters)).sort((a, b) => (a.at < b.at ? -1 : 1));
 }
@@ -33,7 +36,9 @@ export async function replay(kafka: Kafka, runs: RunStore, letters: readonly Dea
   const ours: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER_HEADERS));
   for (const { topic, message } of letters) {
     const headers = Object.fromEntries(Object.entries(message.headers).filter(([name]) => !ours.has(name)));
-    await publish(kafka, [{ topic, key: message.key, value: message.value, headers: { ...headers, [REPLAYED_HEADER]: new Date().toISOString() } }]);
+    await publish(kafka, [
+      { topic, key: message.key, value: message.value, headers: { ...headers, [REPLAYED_HEADER]: new Date().toISOString() } },
+    ]);
     await runs.markReplayed(message.topic, placeOf(message), new Date());
   }
 }

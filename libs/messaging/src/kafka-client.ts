@@ -18,10 +18,18 @@ export interface Log {
 export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
   process.env['KAFKAJS_NO_PARTITIONER_WARNING'] = '1';
   return new Kafka({
-    brokers: [...options.brokers], clientId: options.clientId, ssl: options.tls, sasl: options.sasl,
-    connectionTimeout: 5_000, requestTimeout: 30_000, retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 },
+    brokers: [...options.brokers],
+    clientId: options.clientId,
+    ssl: options.tls,
+    sasl: options.sasl,
+    connectionTimeout: 5_000,
+    requestTimeout: 30_000,
+    retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 },
     logLevel: logLevel.WARN,
-    logCreator: () => ({ log: { message, error, ...rest } }) => log.warn({ kafka: { error, groupId: rest['groupId'], broker: rest['broker'] } }, message),
+    logCreator:
+      () =>
+      ({ log: { message, error, ...rest } }) =>
+        log.warn({ kafka: { error, groupId: rest['groupId'], broker: rest['broker'] } }, message),
   });
 }
 

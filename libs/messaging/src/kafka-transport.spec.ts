@@ -6,7 +6,20 @@ import { REPLAYED_HEADER, RunStore, ensureTable, messageOf, pipelineRunsTable } 
 import { LocalStack } from '@music/testing';
 import type { Kafka } from 'kafkajs';
 import { of } from 'rxjs';
-import { KafkaTransport, MessageContext, type MessageOutcome, Outbox, type TopicMessage, ensureTopics, kafkaClient, listDeadLetters, publish, publishEvent, readTopics, replay } from './index';
+import {
+  KafkaTransport,
+  MessageContext,
+  type MessageOutcome,
+  Outbox,
+  type TopicMessage,
+  ensureTopics,
+  kafkaClient,
+  listDeadLetters,
+  publish,
+  publishEvent,
+  readTopics,
+  replay,
+} from './index';
 
 jest.setTimeout(90_000);
 
@@ -31,14 +44,21 @@ describe('the way over Kafka', () => {
   const startTransport = () => {
     outbox = new Outbox(kafka, 'sensor', runs, silent);
     transport = new KafkaTransport(
-      kafka, outbox, { stage: 'sensor', groupId: 'spec', inPlaceDelaysMs: [10], retryDelaysMs: [300, 600], concurrency: 3, sessionTimeoutMs: 10_000 },
-      silent, (outcome) => outcomes.push(outcome),
+      kafka,
+      outbox,
+      { stage: 'sensor', groupId: 'spec', inPlaceDelaysMs: [10], retryDelaysMs: [300, 600], concurrency: 3, sessionTimeoutMs: 10_000 },
+      silent,
+      (outcome) => outcomes.push(outcome),
     );
-    transport.addHandler(RunRequested.topic, async (event: Envelope, context: MessageContext) => {
-      await handler(event, context.headers);
-      handled.push({ runId: event.data.runId, headers: context.headers });
-      return of(undefined);
-    }, true);
+    transport.addHandler(
+      RunRequested.topic,
+      async (event: Envelope, context: MessageContext) => {
+        await handler(event, context.headers);
+        handled.push({ runId: event.data.runId, headers: context.headers });
+        return of(undefined);
+      },
+      true,
+    );
     transport.listen(() => undefined);
   };
 
@@ -48,7 +68,11 @@ describe('the way over Kafka', () => {
     const created = await ensureTopics(kafka, topicSpecs(2), 1);
     expect(created).toContain(RunRequested.topic);
     expect(await ensureTopics(kafka, topicSpecs(2), 1)).toEqual([]);
-    const dynamo = new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    const dynamo = new DynamoDBClient({
+      endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+    });
     await ensureTable(dynamo, pipelineRunsTable('runs'));
     runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');
     startTransport();
@@ -109,23 +133,39 @@ describe('the way over Kafka', () => {
 
   it('gives up after the last retry topic: the event is a dead letter with its own headers and the reason', async () => {
     const runId = nextRun();
-    handler = async () => { throw new Error('for ever'); };
+    handler = async () => {
+      throw new Error('for ever');
+    };
     await publish(kafka, [{ ...messageOf(requested(runId)), headers: { mine: 'kept' } }]);
     await until(() => outcomes.includes('dead_lettered'));
     expect(outcomes).toEqual(['retried', 'retried', 'dead_lettered']);
     const [letter] = await deadLetters(runId);
-    expect(letter).toMatchObject({ stage: 'sensor', topic: RunRequested.topic, reason: 'Error: for ever', replayed: false, message: { headers: { mine: 'kept' } } });
-    expect(letter?.message.value).toBe(toJson(requested(runId)).replace(/"time":"[^"]+"/, /"time":"[^"]+"/.exec(letter?.message.value ?? '')?.[0] ?? ''));
+    expect(letter).toMatchObject({
+      stage: 'sensor',
+      topic: RunRequested.topic,
+      reason: 'Error: for ever',
+      replayed: false,
+      message: { headers: { mine: 'kept' } },
+    });
+    expect(letter?.message.value).toBe(
+      toJson(requested(runId)).replace(/"time":"[^"]+"/, /"time":"[^"]+"/.exec(letter?.message.value ?? '')?.[0] ?? ''),
+    );
   });
 
   it('gives up at once on a lasting fault, and replay puts the event back once', async () => {
     const runId = nextRun();
-    handler = async () => { throw new Broken('no'); };
+    handler = async () => {
+      throw new Broken('no');
+    };
     await publishEvent(kafka, requested(runId));
     await until(() => outcomes.includes('dead_lettered'));
     expect(outcomes).toEqual(['dead_lettered']);
     handler = async () => undefined;
-    await replay(kafka, runs, (await deadLetters(runId)).filter(({ replayed }) => !replayed));
+    await replay(
+      kafka,
+      runs,
+      (await deadLetters(runId)).filter(({ replayed }) => !replayed),
+    );
     await until(() => was(runId));
     expect(handled[0]?.headers[REPLAYED_HEADER]).toBeDefined();
     expect(handled[0]?.headers['dead-letter-reason']).toBeUndefined();
@@ -144,7 +184,9 @@ describe('the way over Kafka', () => {
     await publish(kafka, [{ topic: RunRequested.topic, key: `poison ${what}`, value, headers: {} }]);
     await publishEvent(kafka, requested(runId));
     await until(() => was(runId) && outcomes.includes('dead_lettered'));
-    expect(await deadLetters(`poison ${what}`)).toMatchObject([{ reason: expect.stringMatching(/./), message: { topic: deadLetterTopic('sensor'), value } }]);
+    expect(await deadLetters(`poison ${what}`)).toMatchObject([
+      { reason: expect.stringMatching(/./), message: { topic: deadLetterTopic('sensor'), value } },
+    ]);
   });
 
   it('sends what is owed, and strikes it off', async () => {

@@ -43,7 +43,11 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
     private readonly log: Log,
     private readonly observe: (outcome: MessageOutcome, topic: string) => void = () => undefined,
     /** Called before an event becomes a dead letter, so that its run can say so. */
-    private readonly onDeadLetter: (event: Envelope, reason: string, headers: Readonly<Record<string, string>>) => Promise<void> = async () => undefined,
+    private readonly onDeadLetter: (
+      event: Envelope,
+      reason: string,
+      headers: Readonly<Record<string, string>>,
+    ) => Promise<void> = async () => undefined,
   ) {
     super();
   }
@@ -82,29 +86,41 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
   private consume(groupId: string, topics: string[], handle: (payload: EachMessagePayload) => Promise<void>): void {
     if (topics.length === 0) return;
     const consumer = this.kafka.consumer({
-      groupId, sessionTimeout: this.options.sessionTimeoutMs, heartbeatInterval: Math.floor(this.options.sessionTimeoutMs / 10), rebalanceTimeout: 30_000,
-      maxWaitTimeInMs: 200, allowAutoTopicCreation: false, retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 10 },
+      groupId,
+      sessionTimeout: this.options.sessionTimeoutMs,
+      heartbeatInterval: Math.floor(this.options.sessionTimeoutMs / 10),
+      rebalanceTimeout: 30_000,
+      maxWaitTimeInMs: 200,
+      allowAutoTopicCreation: false,
+      retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 10 },
     });
     this.consumers.push(consumer);
     consumer.on(consumer.events.GROUP_JOIN, () => this.joined.add(consumer));
     consumer.on(consumer.events.DISCONNECT, () => this.joined.delete(consumer));
-    const join = () => untilConnected(groupId, async () => {
-      await consumer.connect();
-      await consumer.subscribe({ topics, fromBeginning: true });
-      await consumer.run({
-        autoCommit: false, partitionsConsumedConcurrently: this.options.concurrency,
-        eachMessage: async (payload) => {
-          if (this.stopping.signal.aborted) throw new Error('the service is stopping');
-          const handling = this.withHeartbeats(payload, () => handle(payload)).then(() => commit(consumer, payload));
-          this.inFlight.add(handling);
-          try {
-            await handling;
-          } finally {
-            this.inFlight.delete(handling);
-          }
+    const join = () =>
+      untilConnected(
+        groupId,
+        async () => {
+          await consumer.connect();
+          await consumer.subscribe({ topics, fromBeginning: true });
+          await consumer.run({
+            autoCommit: false,
+            partitionsConsumedConcurrently: this.options.concurrency,
+            eachMessage: async (payload) => {
+              if (this.stopping.signal.aborted) throw new Error('the service is stopping');
+              const handling = this.withHeartbeats(payload, () => handle(payload)).then(() => commit(consumer, payload));
+              this.inFlight.add(handling);
+              try {
+                await handling;
+              } finally {
+                this.inFlight.delete(handling);
+              }
+            },
+          });
         },
-      });
-    }, this.log, this.stopping.signal);
+        this.log,
+        this.stopping.signal,
+      );
     consumer.on(consumer.events.CRASH, ({ payload }) => {
       this.joined.delete(consumer);
       this.log.warn({ error: describeError(payload.error), groupId }, 'the consumer stopped');
@@ -150,7 +166,10 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
       if (again) {
         await this.outbox.send([this.retry(original, attempt, reason)]);
       } else {
-        if (event !== undefined) await this.onDeadLetter(event, reason, original.headers).catch((failure: unknown) => this.log.error({ error: describeError(failure) }, 'could not mark the run of a dead letter as failed'));
+        if (event !== undefined)
+          await this.onDeadLetter(event, reason, original.headers).catch((failure: unknown) =>
+            this.log.error({ error: describeError(failure) }, 'could not mark the run of a dead letter as failed'),
+          );
         await this.outbox.send([deadLetter(this.options.stage, original, reason)]);
       }
       this.observe(again ? 'retried' : 'dead_lettered', topic);
@@ -177,8 +196,16 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
   private retry(original: Omit<OutboxMessage, 'id'>, attempt: number, reason: string): OutboxMessage {
     const delay = this.options.retryDelaysMs[attempt - 1] ?? 0;
     return {
-      ...original, id: original.key, topic: retryTopic(this.options.stage, attempt),
-      headers: { ...original.headers, [RETRY.topic]: original.topic, [RETRY.attempt]: String(attempt), [RETRY.at]: String(Date.now() + delay), [RETRY.reason]: reason },
+      ...original,
+      id: original.key,
+      topic: retryTopic(this.options.stage, attempt),
+      headers: {
+        ...original.headers,
+        [RETRY.topic]: original.topic,
+        [RETRY.attempt]: String(attempt),
+        [RETRY.at]: String(Date.now() + delay),
+        [RETRY.reason]: reason,
+      },
     };
   }
 }
@@ -196,7 +223,9 @@ async function commit(consumer: Consumer, { topic, partition, message }: EachMes
 }
 
 export function headersOf({ message }: Pick<EachMessagePayload, 'message'>): Record<string, string> {
-  return Object.fromEntries(Object.entries(message.headers ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])));
+  return Object.fromEntries(
+    Object.entries(message.headers ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+  );
 }
 
 function withoutRetry(headers: Readonly<Record<string, string>>): Record<string, string> {

@@ -49,7 +49,10 @@ export class Outbox {
     for (const message of messages) byTopic.set(message.topic, [...(byTopic.get(message.topic) ?? []), message]);
     await this.producer.sendBatch({
       acks: -1,
-      topicMessages: [...byTopic].map(([topic, all]) => ({ topic, messages: all.map(({ key, value, headers }) => ({ key, value, headers })) })),
+      topicMessages: [...byTopic].map(([topic, all]) => ({
+        topic,
+        messages: all.map(({ key, value, headers }) => ({ key, value, headers })),
+      })),
     });
   }
 

@@ -12,8 +12,13 @@ export async function ensureTopics(kafka: Kafka, specs: readonly TopicSpec[], re
       await admin.createTopics({
         waitForLeaders: true,
         topics: missing.map(({ topic, partitions, retentionMs, maxMessageBytes }) => ({
-          topic, numPartitions: partitions, replicationFactor,
-          configEntries: [{ name: 'retention.ms', value: String(retentionMs) }, { name: 'max.message.bytes', value: String(maxMessageBytes) }],
+          topic,
+          numPartitions: partitions,
+          replicationFactor,
+          configEntries: [
+            { name: 'retention.ms', value: String(retentionMs) },
+            { name: 'max.message.bytes', value: String(maxMessageBytes) },
+          ],
         })),
       });
     }

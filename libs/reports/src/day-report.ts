@@ -1,6 +1,9 @@
 import type { GenreItem, KpiTable, TopGenre, TopSong } from '@music/kpis';
 
-export interface GenreReport extends Pick<GenreItem, 'genre' | 'listen_count' | 'unique_listeners' | 'total_listening_ms' | 'total_listening_time' | 'avg_listening_time_per_user'> {
+export interface GenreReport extends Pick<
+  GenreItem,
+  'genre' | 'listen_count' | 'unique_listeners' | 'total_listening_ms' | 'total_listening_time' | 'avg_listening_time_per_user'
+> {
   readonly top_songs: readonly Omit<TopSong, 'genre'>[];
 }
 
@@ -22,12 +25,23 @@ export async function dayReport(kpis: KpiTable, date: string): Promise<DayReport
   if (day === undefined) return undefined;
   const [genres, topGenres, topSongs] = await Promise.all([kpis.genres(date), kpis.topGenres(date, 5), kpis.topSongs(date)]);
   const songsOf = new Map<string, Omit<TopSong, 'genre'>[]>();
-  for (const { genre, rank, track_id, song, artists, listen_count } of topSongs) songsOf.set(genre, [...(songsOf.get(genre) ?? []), { rank, track_id, song, artists, listen_count }]);
+  for (const { genre, rank, track_id, song, artists, listen_count } of topSongs)
+    songsOf.set(genre, [...(songsOf.get(genre) ?? []), { rank, track_id, song, artists, listen_count }]);
   return {
-    date, listen_count: day.listen_count, unique_listeners: day.unique_listeners, run_id: day.run_id, version: day.version, computed_at: day.computed_at,
+    date,
+    listen_count: day.listen_count,
+    unique_listeners: day.unique_listeners,
+    run_id: day.run_id,
+    version: day.version,
+    computed_at: day.computed_at,
     genres: genres.map((item) => ({
-      genre: item.genre, listen_count: item.listen_count, unique_listeners: item.unique_listeners, total_listening_ms: item.total_listening_ms,
-      total_listening_time: item.total_listening_time, avg_listening_time_per_user: item.avg_listening_time_per_user, top_songs: songsOf.get(item.genre) ?? [],
+      genre: item.genre,
+      listen_count: item.listen_count,
+      unique_listeners: item.unique_listeners,
+      total_listening_ms: item.total_listening_ms,
+      total_listening_time: item.total_listening_time,
+      avg_listening_time_per_user: item.avg_listening_time_per_user,
+      top_songs: songsOf.get(item.genre) ?? [],
     })),
     top_genres: topGenres.map(({ rank, genre, listen_count }) => ({ rank, genre, listen_count })),
   };

@@ -13,14 +13,21 @@ export interface RunRequest {
 }
 
 /** Asks for a run. Gives its id once Kafka has the event. */
-export async function requestRun({ kafka }: Pick<Stores, 'kafka'>, { logicalDate, scheduled = false, immediately }: RunRequest): Promise<string> {
+export async function requestRun(
+  { kafka }: Pick<Stores, 'kafka'>,
+  { logicalDate, scheduled = false, immediately }: RunRequest,
+): Promise<string> {
   const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${ulid()}`;
   await publishEvent(kafka, envelope(RunRequested, 'cli', { runId, logicalDate, immediately }));
   return runId;
 }
 
 /** Waits until a run has ended. Gives undefined where `timeoutMs` passed first. */
-export async function waitForRun({ runs }: Pick<Stores, 'runs'>, runId: string, { timeoutMs = Infinity, onState = () => undefined }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {}): Promise<Run | undefined> {
+export async function waitForRun(
+  { runs }: Pick<Stores, 'runs'>,
+  runId: string,
+  { timeoutMs = Infinity, onState = () => undefined }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {},
+): Promise<Run | undefined> {
   const deadline = Date.now() + timeoutMs;
   for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 200))) {
     const run = await runs.findRun(runId);

@@ -55,17 +55,35 @@ export async function runReport({ runs, objects }: Pick<Stores, 'runs' | 'object
   const published = run.job?.summary !== undefined && (run.state === 'published' || run.state === 'completed');
   const summary = published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
   const stages = STAGES.map((stage) => stageReport(stage, run));
-  const lastEnd = stages.map(({ ended_at }) => ended_at ?? '').sort().at(-1);
+  const lastEnd = stages
+    .map(({ ended_at }) => ended_at ?? '')
+    .sort()
+    .at(-1);
   return {
-    run_id: runId, logical_date: run.logicalDate, state: run.state, requested_at: run.requestedAt, reasons: run.reasons ?? [],
+    run_id: runId,
+    logical_date: run.logicalDate,
+    state: run.state,
+    requested_at: run.requestedAt,
+    reasons: run.reasons ?? [],
     seconds: lastEnd ? secondsBetween(run.requestedAt, lastEnd) : undefined,
     files: [
       ...(manifest?.streams ?? []).map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
-      ...(manifest?.left ?? []).map(({ key, reason, detail }) => ({ key, state: 'left' as const, reason, detail: detail ?? LEFT_REASONS[reason] })),
+      ...(manifest?.left ?? []).map(({ key, reason, detail }) => ({
+        key,
+        state: 'left' as const,
+        reason,
+        detail: detail ?? LEFT_REASONS[reason],
+      })),
     ],
-    rows: run.rows ?? { read: 0, kept: 0, rejected: {} }, notes: run.notes,
-    job: run.job === undefined ? undefined : { engine: run.job.engine, jobRunId: run.job.jobRunId, seconds: run.job.seconds, message: run.job.message },
-    days: summary?.days.map(({ date }) => date) ?? [], version: run.version, stages,
+    rows: run.rows ?? { read: 0, kept: 0, rejected: {} },
+    notes: run.notes,
+    job:
+      run.job === undefined
+        ? undefined
+        : { engine: run.job.engine, jobRunId: run.job.jobRunId, seconds: run.job.seconds, message: run.job.message },
+    days: summary?.days.map(({ date }) => date) ?? [],
+    version: run.version,
+    stages,
   };
 }
 
@@ -73,17 +91,33 @@ function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined
   const unused = run.state === 'rejected' || run.state === 'failed';
   const foreign = entry === undefined || entry.runId !== run.runId;
   if (foreign || (unused && (entry.state === 'taken' || entry.state === 'passed'))) {
-    return { key: file.key, state: 'released', detail: foreign && entry !== undefined ? `${entry.runId} took it` : 'it stays where it is and a later run takes it', rows: entry?.rows };
+    return {
+      key: file.key,
+      state: 'released',
+      detail: foreign && entry !== undefined ? `${entry.runId} took it` : 'it stays where it is and a later run takes it',
+      rows: entry?.rows,
+    };
   }
   return {
-    key: file.key, state: entry.state, reason: entry.reason, detail: entry.detail, what_to_do: entry.reason === undefined ? undefined : FILE_REASONS[entry.reason],
-    copy_of: entry.copyOf, moved_to: entry.movedTo, rows: entry.rows,
+    key: file.key,
+    state: entry.state,
+    reason: entry.reason,
+    detail: entry.detail,
+    what_to_do: entry.reason === undefined ? undefined : FILE_REASONS[entry.reason],
+    copy_of: entry.copyOf,
+    moved_to: entry.movedTo,
+    rows: entry.rows,
   };
 }
 
 function stageReport(stage: Stage, run: Run): StageReport {
   const { startedAt, endedAt } = run.stages[stage] ?? {};
-  return { stage, started_at: startedAt, ended_at: endedAt, seconds: startedAt !== undefined && endedAt !== undefined ? secondsBetween(startedAt, endedAt) : undefined };
+  return {
+    stage,
+    started_at: startedAt,
+    ended_at: endedAt,
+    seconds: startedAt !== undefined && endedAt !== undefined ? secondsBetween(startedAt, endedAt) : undefined,
+  };
 }
 
 function secondsBetween(from: string, to: string): number {

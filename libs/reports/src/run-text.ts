@@ -5,17 +5,40 @@ const MAX_FILES = 20;
 
 /** A run for people: what each stage did, the files that need a look, and the rows. */
 export function describeRun(run: RunReport): string {
-  const lines = [`run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`];
+  const lines = [
+    `run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`,
+  ];
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);
   const stages = run.stages.filter(({ started_at }) => started_at !== undefined);
-  if (stages.length > 0) lines.push('', table(['stage', 'started', 'seconds'], stages.map(({ stage, started_at, seconds }) => [stage, started_at, seconds])));
+  if (stages.length > 0)
+    lines.push(
+      '',
+      table(
+        ['stage', 'started', 'seconds'],
+        stages.map(({ stage, started_at, seconds }) => [stage, started_at, seconds]),
+      ),
+    );
   if (run.files.length > 0) lines.push('', ...describeFiles(run.files));
   const { read, kept, rejected } = run.rows;
-  lines.push('', `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected).map(([reason, n]) => `, ${number(n)} ${reason}`).join('')}`);
+  lines.push(
+    '',
+    `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected)
+      .map(([reason, n]) => `, ${number(n)} ${reason}`)
+      .join('')}`,
+  );
   const { unknownTrackListens = 0, unknownUserListens = 0, unreadableDurations = 0 } = run.notes ?? {};
-  if (run.notes !== undefined) lines.push(`      ${number(unknownTrackListens)} of unknown tracks, ${number(unknownUserListens)} of unknown users; ${number(unreadableDurations)} songs without a readable duration`);
-  if (run.job !== undefined) lines.push(`job:  ${run.job.engine}, ${run.job.jobRunId}${run.job.seconds === undefined ? '' : `, ${number(run.job.seconds)} s`}${run.job.message === undefined ? '' : `: ${printable(run.job.message)}`}`);
-  if (run.days.length > 0) lines.push(`days: ${run.days.length > 10 ? `${run.days.length}, ${run.days[0]} to ${run.days.at(-1)}` : run.days.join(', ')} (version ${run.version})`);
+  if (run.notes !== undefined)
+    lines.push(
+      `      ${number(unknownTrackListens)} of unknown tracks, ${number(unknownUserListens)} of unknown users; ${number(unreadableDurations)} songs without a readable duration`,
+    );
+  if (run.job !== undefined)
+    lines.push(
+      `job:  ${run.job.engine}, ${run.job.jobRunId}${run.job.seconds === undefined ? '' : `, ${number(run.job.seconds)} s`}${run.job.message === undefined ? '' : `: ${printable(run.job.message)}`}`,
+    );
+  if (run.days.length > 0)
+    lines.push(
+      `days: ${run.days.length > 10 ? `${run.days.length}, ${run.days[0]} to ${run.days.at(-1)}` : run.days.join(', ')} (version ${run.version})`,
+    );
   return lines.join('\n');
 }
 
@@ -25,10 +48,15 @@ function describeFiles(files: readonly FileReport[]): string[] {
   const fine = files.filter((file) => !look.includes(file));
   const shown = [...look.slice(0, 5 * MAX_FILES), ...fine.slice(0, Math.max(0, MAX_FILES - look.length))];
   const rows = shown.map((file) => [file.key, file.state, file.rows?.read, why(file)]);
-  return [table(['file', 'state', 'rows', 'why'], rows), ...(shown.length < files.length ? [`… and ${number(files.length - shown.length)} more files`] : [])];
+  return [
+    table(['file', 'state', 'rows', 'why'], rows),
+    ...(shown.length < files.length ? [`… and ${number(files.length - shown.length)} more files`] : []),
+  ];
 }
 
 function why({ reason, detail, copy_of, what_to_do }: FileReport): string {
-  const parts = [reason, detail, copy_of === undefined ? undefined : `same content as ${copy_of}`, what_to_do].filter((part) => part !== undefined && part !== '');
+  const parts = [reason, detail, copy_of === undefined ? undefined : `same content as ${copy_of}`, what_to_do].filter(
+    (part) => part !== undefined && part !== '',
+  );
   return parts.join(': ');
 }

@@ -1,7 +1,15 @@
 import { describeRun, number, printable, table, yesterday } from './index';
 
 it('aligns columns, with numbers to the right and thousands separated', () => {
-  expect(table(['genre', 'listens'], [['pop', 1_234_567], ['été 🎵', 5]])).toBe('genre     listens\npop     1,234,567\nété 🎵          5');
+  expect(
+    table(
+      ['genre', 'listens'],
+      [
+        ['pop', 1_234_567],
+        ['été 🎵', 5],
+      ],
+    ),
+  ).toBe('genre     listens\npop     1,234,567\nété 🎵          5');
   expect(number(1_234.5)).toBe('1,234.5');
 });
 
@@ -17,10 +25,22 @@ it('knows which day was yesterday where', () => {
 });
 
 it('shows first the files that need a look', () => {
-  const file = (key: string, state: 'archived' | 'rejected') => ({ key, state, reason: state === 'rejected' ? 'missing_columns' : undefined });
+  const file = (key: string, state: 'archived' | 'rejected') => ({
+    key,
+    state,
+    reason: state === 'rejected' ? 'missing_columns' : undefined,
+  });
   const text = describeRun({
-    run_id: 'r', logical_date: '2024-06-25', state: 'completed', requested_at: '', reasons: [], notes: undefined, days: [], stages: [],
-    files: [...Array.from({ length: 30 }, (_, i) => file(`good-${i}`, 'archived')), file('bad', 'rejected')], rows: { read: 1_000, kept: 900, rejected: { duplicate: 100 } },
+    run_id: 'r',
+    logical_date: '2024-06-25',
+    state: 'completed',
+    requested_at: '',
+    reasons: [],
+    notes: undefined,
+    days: [],
+    stages: [],
+    files: [...Array.from({ length: 30 }, (_, i) => file(`good-${i}`, 'archived')), file('bad', 'rejected')],
+    rows: { read: 1_000, kept: 900, rejected: { duplicate: 100 } },
   });
   expect(text.indexOf('bad')).toBeLessThan(text.indexOf('good-0'));
   expect(text).toContain('… and 11 more files');

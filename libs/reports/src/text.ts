@@ -6,10 +6,35 @@ export type Cell = string | number | undefined;
 export function table(head: readonly string[], rows: readonly (readonly Cell[])[]): string {
   const isNumber = (cell: Cell) => cell === undefined || typeof cell === 'number' || /^-?[\d,]+(\.\d+)?$/.test(cell);
   const numeric = head.map((_, i) => rows.length > 0 && rows.every((row) => isNumber(row[i])));
-  const blank = { top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '  ' };
-  const made = new Table({ head: [...head], chars: blank, style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 }, colAligns: numeric.map((is) => (is ? 'right' : 'left')) });
+  const blank = {
+    top: '',
+    'top-mid': '',
+    'top-left': '',
+    'top-right': '',
+    bottom: '',
+    'bottom-mid': '',
+    'bottom-left': '',
+    'bottom-right': '',
+    left: '',
+    'left-mid': '',
+    mid: '',
+    'mid-mid': '',
+    right: '',
+    'right-mid': '',
+    middle: '  ',
+  };
+  const made = new Table({
+    head: [...head],
+    chars: blank,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
+    colAligns: numeric.map((is) => (is ? 'right' : 'left')),
+  });
   for (const row of rows) made.push(row.map((cell) => (typeof cell === 'number' ? number(cell) : printable(cell ?? ''))));
-  return made.toString().split('\n').map((line) => line.trimEnd()).join('\n');
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n');
 }
 
 /** Minutes as they are kept, with two decimals. */

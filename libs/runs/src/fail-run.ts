@@ -7,7 +7,14 @@ import type { RunStore } from './run-store';
  * Fails the run of an event, in one step with the messages that are owed besides `run.failed`. A run that has ended stays
  * as it is; the messages are owed all the same.
  */
-export async function failRun(store: RunStore, stage: Stage, event: Envelope, reason: string, headers: Readonly<Record<string, string>>, owes: readonly OutboxMessage[]): Promise<void> {
+export async function failRun(
+  store: RunStore,
+  stage: Stage,
+  event: Envelope,
+  reason: string,
+  headers: Readonly<Record<string, string>>,
+  owes: readonly OutboxMessage[],
+): Promise<void> {
   const { runId } = event.data;
   for (;;) {
     const run = await store.findRun(runId);

@@ -1,5 +1,9 @@
 import {
-  type CreateTableCommandInput, CreateTableCommand, type DynamoDBClient, ResourceInUseException, waitUntilTableExists,
+  type CreateTableCommandInput,
+  CreateTableCommand,
+  type DynamoDBClient,
+  ResourceInUseException,
+  waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 
 /**
@@ -24,9 +28,19 @@ export function pipelineRunsTable(name: string): CreateTableCommandInput {
     TableName: name,
     BillingMode: 'PAY_PER_REQUEST',
     AttributeDefinitions: ['pk', 'sk', 'list', 'requestedAt'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
-    KeySchema: [{ AttributeName: 'pk', KeyType: 'HASH' }, { AttributeName: 'sk', KeyType: 'RANGE' }],
+    KeySchema: [
+      { AttributeName: 'pk', KeyType: 'HASH' },
+      { AttributeName: 'sk', KeyType: 'RANGE' },
+    ],
     GlobalSecondaryIndexes: [
-      { IndexName: 'runs_by_time', KeySchema: [{ AttributeName: 'list', KeyType: 'HASH' }, { AttributeName: 'requestedAt', KeyType: 'RANGE' }], Projection: { ProjectionType: 'ALL' } },
+      {
+        IndexName: 'runs_by_time',
+        KeySchema: [
+          { AttributeName: 'list', KeyType: 'HASH' },
+          { AttributeName: 'requestedAt', KeyType: 'RANGE' },
+        ],
+        Projection: { ProjectionType: 'ALL' },
+      },
     ],
   };
 }

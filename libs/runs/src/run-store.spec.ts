@@ -3,7 +3,17 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { RunRequested, deadLetterTopic, envelope } from '@music/events';
 import { LocalStack } from '@music/testing';
-import { type OwedMessage, REPLAYED_HEADER, RunStore, StageWorker, type Work, type WorkOutcome, ensureTable, messageOf, pipelineRunsTable } from './index';
+import {
+  type OwedMessage,
+  REPLAYED_HEADER,
+  RunStore,
+  StageWorker,
+  type Work,
+  type WorkOutcome,
+  ensureTable,
+  messageOf,
+  pipelineRunsTable,
+} from './index';
 
 jest.setTimeout(60_000);
 
@@ -20,7 +30,11 @@ describe('pipeline_runs', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['dynamodb']);
-    client = new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    client = new DynamoDBClient({
+      endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+    });
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {
@@ -34,9 +48,16 @@ describe('pipeline_runs', () => {
     expect(await store.createRun(RUN, new Date(0))).toBe(true);
     expect(await store.createRun(RUN, new Date(1))).toBe(false);
     const owed = messageOf(requested());
-    const moved = await Promise.all([1, 2, 3].map(() => store.transition(RUN.runId, 'pending', 'frozen', 'sensor', { manifest: ref, batches: 2 }, [owed])));
+    const moved = await Promise.all(
+      [1, 2, 3].map(() => store.transition(RUN.runId, 'pending', 'frozen', 'sensor', { manifest: ref, batches: 2 }, [owed])),
+    );
     expect(moved.filter(Boolean)).toHaveLength(1);
-    expect(await store.findRun(RUN.runId)).toMatchObject({ state: 'frozen', manifest: ref, batches: 2, requestedAt: new Date(0).toISOString() });
+    expect(await store.findRun(RUN.runId)).toMatchObject({
+      state: 'frozen',
+      manifest: ref,
+      batches: 2,
+      requestedAt: new Date(0).toISOString(),
+    });
     const outbox = await store.listOwed('sensor');
     expect(outbox).toMatchObject([owed]);
     await store.strikeOwed('sensor', outbox);
@@ -58,7 +79,10 @@ describe('pipeline_runs', () => {
     expect(await store.takeFile({ ...file, runId: 'r3' }, holder)).toBe(true);
     expect(await store.updateFile(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
     expect(await store.updateFile(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(true);
-    expect((await store.findFiles([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({ runId: 'r3', state: 'passed' });
+    expect((await store.findFiles([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({
+      runId: 'r3',
+      state: 'passed',
+    });
   });
 
   it('recognises content that came before under another name', async () => {
@@ -86,7 +110,13 @@ describe('pipeline_runs', () => {
   describe('a stage worker', () => {
     const workers: StageWorker[] = [];
     const worker = (perform: (work: Work) => Promise<WorkOutcome>, options: object = {}) => {
-      const made = new StageWorker(store, { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, ...options }, perform, async () => undefined, silent);
+      const made = new StageWorker(
+        store,
+        { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, ...options },
+        perform,
+        async () => undefined,
+        silent,
+      );
       workers.push(made);
       return made;
     };
@@ -104,7 +134,10 @@ describe('pipeline_runs', () => {
 
     it('does accepted work once, however often it is asked', async () => {
       let calls = 0;
-      const one = worker(async () => { calls += 1; return 'done'; });
+      const one = worker(async () => {
+        calls += 1;
+        return 'done';
+      });
       await Promise.all([1, 2, 3].map(() => one.accept(requested(), {})));
       await until(async () => (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);
@@ -121,14 +154,21 @@ describe('pipeline_runs', () => {
       await store.offerWork('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
       await store.claimWork('sensor', requested().id, 'dead process', Date.now(), 200);
       let calls = 0;
-      worker(async () => { calls += 1; return 'done'; }).start();
+      worker(async () => {
+        calls += 1;
+        return 'done';
+      }).start();
       await until(async () => (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
     it('keeps its lease while it works, so that no other does the same', async () => {
       let calls = 0;
-      const slow = async (): Promise<WorkOutcome> => { calls += 1; await new Promise((resolve) => setTimeout(resolve, 900)); return 'done'; };
+      const slow = async (): Promise<WorkOutcome> => {
+        calls += 1;
+        await new Promise((resolve) => setTimeout(resolve, 900));
+        return 'done';
+      };
       const one = worker(slow);
       worker(slow).start();
       await one.accept(requested(), {});
@@ -136,24 +176,40 @@ describe('pipeline_runs', () => {
       expect(calls).toBe(1);
     });
 
-    const deadLetters = async (): Promise<OwedMessage[]> => (await store.listOwed('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
+    const deadLetters = async (): Promise<OwedMessage[]> =>
+      (await store.listOwed('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
 
     it('tries a passing fault again, and gives up after a while: the run fails and the event is a dead letter', async () => {
       let calls = 0;
-      const one = worker(async () => { calls += 1; throw new Error('S3 is down'); });
+      const one = worker(async () => {
+        calls += 1;
+        throw new Error('S3 is down');
+      });
       await one.accept(requested(), { traceparent: 't' });
       await until(async () => (await store.findRun(RUN.runId))?.state === 'failed');
       expect(calls).toBe(3);
-      expect(await store.findRun(RUN.runId)).toMatchObject({ failedFrom: 'pending', failedStage: 'sensor', reasons: [expect.stringContaining('S3 is down')] });
+      expect(await store.findRun(RUN.runId)).toMatchObject({
+        failedFrom: 'pending',
+        failedStage: 'sensor',
+        reasons: [expect.stringContaining('S3 is down')],
+      });
       const [dead] = await deadLetters();
-      expect(dead?.headers).toMatchObject({ traceparent: 't', 'dead-letter-topic': requested().topic, 'dead-letter-reason': expect.stringContaining('S3 is down') });
+      expect(dead?.headers).toMatchObject({
+        traceparent: 't',
+        'dead-letter-topic': requested().topic,
+        'dead-letter-reason': expect.stringContaining('S3 is down'),
+      });
     });
 
     it('gives up on a lasting fault at once, and resumes the run on replay', async () => {
       class Broken extends LastingError {}
       let broken = true;
       let calls = 0;
-      const one = worker(async () => { calls += 1; if (broken) throw new Broken('no'); return 'done'; });
+      const one = worker(async () => {
+        calls += 1;
+        if (broken) throw new Broken('no');
+        return 'done';
+      });
       await one.accept(requested(), {});
       await until(async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);

@@ -1,7 +1,16 @@
 import { TransactionCanceledException } from '@aws-sdk/client-dynamodb';
 import {
-  BatchGetCommand, type BatchGetCommandOutput, DeleteCommand, type DynamoDBDocumentClient, GetCommand, paginateQuery, PutCommand, QueryCommand,
-  TransactWriteCommand, type TransactWriteCommandInput, UpdateCommand,
+  BatchGetCommand,
+  type BatchGetCommandOutput,
+  DeleteCommand,
+  type DynamoDBDocumentClient,
+  GetCommand,
+  paginateQuery,
+  PutCommand,
+  QueryCommand,
+  TransactWriteCommand,
+  type TransactWriteCommandInput,
+  UpdateCommand,
 } from '@aws-sdk/lib-dynamodb';
 import type { Stage } from '@music/events';
 import type { LedgerEntry } from './file-ledger';
@@ -31,7 +40,9 @@ export class RunStore {
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
   async createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately'>, now: Date): Promise<boolean> {
     const item = { ...runKey(run.runId), ...run, state: 'pending', requestedAt: now.toISOString(), stages: {}, list: 'run' };
-    return this.ifCondition(this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })));
+    return this.ifCondition(
+      this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })),
+    );
   }
 
   async findRun(runId: string): Promise<Run | undefined> {
@@ -41,10 +52,17 @@ export class RunStore {
 
   /** Newest first. */
   async listRuns(limit: number): Promise<Run[]> {
-    const { Items } = await this.dynamo.send(new QueryCommand({
-      TableName: this.table, IndexName: 'runs_by_time', KeyConditionExpression: '#list = :run', ExpressionAttributeNames: { '#list': 'list' },
-      ExpressionAttributeValues: { ':run': 'run' }, ScanIndexForward: false, Limit: limit,
-    }));
+    const { Items } = await this.dynamo.send(
+      new QueryCommand({
+        TableName: this.table,
+        IndexName: 'runs_by_time',
+        KeyConditionExpression: '#list = :run',
+        ExpressionAttributeNames: { '#list': 'list' },
+        ExpressionAttributeValues: { ':run': 'run' },
+        ScanIndexForward: false,
+        Limit: limit,
+      }),
+    );
     return (Items ?? []) as Run[];
   }
 
@@ -52,7 +70,15 @@ export class RunStore {
    * Moves a run on, together with the messages that the stage owes for it. Gives false, and changes nothing, where the
    * run is no longer in the state `from`.
    */
-  async transition(runId: string, from: RunState, to: RunState, stage: Stage, changes: RunChanges = {}, owes: readonly OutboxMessage[] = [], now = new Date()): Promise<boolean> {
+  async transition(
+    runId: string,
+    from: RunState,
+    to: RunState,
+    stage: Stage,
+    changes: RunChanges = {},
+    owes: readonly OutboxMessage[] = [],
+    now = new Date(),
+  ): Promise<boolean> {
     if (!TRANSITIONS[from].includes(to)) throw new RangeError(`a run that is ${from} does not become ${to}`);
     const set = setExpression({ ...changes, state: to });
     const leavesStage = to !== 'frozen';
@@ -61,9 +87,16 @@ export class RunStore {
     return this.transact([
       {
         Update: {
-          TableName: this.table, Key: runKey(runId), UpdateExpression: expression, ConditionExpression: '#state = :from',
+          TableName: this.table,
+          Key: runKey(runId),
+          UpdateExpression: expression,
+          ConditionExpression: '#state = :from',
           ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state', ...(leavesStage ? { '#stage': stage } : {}) },
-          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from, ...(leavesStage ? { ':now': now.toISOString() } : {}) },
+          ExpressionAttributeValues: {
+            ...set.ExpressionAttributeValues,
+            ':from': from,
+            ...(leavesStage ? { ':now': now.toISOString() } : {}),
+          },
         },
       },
       ...this.owing(stage, owes, now),
@@ -72,29 +105,51 @@ export class RunStore {
 
   /** Notes when a stage first worked on a run. */
   async startStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
-    await this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: runKey(runId), UpdateExpression: 'SET stages.#stage = :times',
-      ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(stages.#stage)',
-      ExpressionAttributeNames: { '#stage': stage }, ExpressionAttributeValues: { ':times': { startedAt: now.toISOString() } },
-    })));
+    await this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: runKey(runId),
+          UpdateExpression: 'SET stages.#stage = :times',
+          ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(stages.#stage)',
+          ExpressionAttributeNames: { '#stage': stage },
+          ExpressionAttributeValues: { ':times': { startedAt: now.toISOString() } },
+        }),
+      ),
+    );
   }
 
   /** Notes when a stage that works on batches last ended one. */
   async endStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
-    await this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: runKey(runId), UpdateExpression: 'SET stages.#stage.endedAt = :now', ConditionExpression: 'attribute_exists(stages.#stage)',
-      ExpressionAttributeNames: { '#stage': stage }, ExpressionAttributeValues: { ':now': now.toISOString() },
-    })));
+    await this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: runKey(runId),
+          UpdateExpression: 'SET stages.#stage.endedAt = :now',
+          ConditionExpression: 'attribute_exists(stages.#stage)',
+          ExpressionAttributeNames: { '#stage': stage },
+          ExpressionAttributeValues: { ':now': now.toISOString() },
+        }),
+      ),
+    );
   }
 
   /** Changes what is known of a run in a state, without moving it on. Gives false where it is in another state. */
   async updateRun(runId: string, state: RunState, changes: RunChanges): Promise<boolean> {
     const set = setExpression(changes);
-    return this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: runKey(runId), UpdateExpression: set.UpdateExpression, ConditionExpression: '#state = :state',
-      ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
-      ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':state': state },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: runKey(runId),
+          UpdateExpression: set.UpdateExpression,
+          ConditionExpression: '#state = :state',
+          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
+          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':state': state },
+        }),
+      ),
+    );
   }
 
   // ---- batches
@@ -102,7 +157,13 @@ export class RunStore {
   /** Makes a batch together with the message that announces it, unless it is there. */
   async createBatch(runId: string, batch: number, owes: OutboxMessage, stage: Stage): Promise<boolean> {
     return this.transact([
-      { Put: { TableName: this.table, Item: { ...batchKey(runId, batch), runId, batch, state: 'sensed' }, ConditionExpression: 'attribute_not_exists(pk)' } },
+      {
+        Put: {
+          TableName: this.table,
+          Item: { ...batchKey(runId, batch), runId, batch, state: 'sensed' },
+          ConditionExpression: 'attribute_not_exists(pk)',
+        },
+      },
       ...this.owing(stage, [owes], new Date()),
     ]);
   }
@@ -113,16 +174,32 @@ export class RunStore {
   }
 
   async listBatches(runId: string): Promise<Batch[]> {
-    return this.queryAll<Batch>({ KeyConditionExpression: 'pk = :pk AND begins_with(sk, :sk)', ExpressionAttributeValues: { ':pk': `run#${runId}`, ':sk': 'batch#' }, ConsistentRead: true });
+    return this.queryAll<Batch>({
+      KeyConditionExpression: 'pk = :pk AND begins_with(sk, :sk)',
+      ExpressionAttributeValues: { ':pk': `run#${runId}`, ':sk': 'batch#' },
+      ConsistentRead: true,
+    });
   }
 
-  async moveBatch(runId: string, batch: number, from: BatchState, to: BatchState, changes: Partial<Batch>, stage: Stage, owes: readonly OutboxMessage[] = []): Promise<boolean> {
+  async moveBatch(
+    runId: string,
+    batch: number,
+    from: BatchState,
+    to: BatchState,
+    changes: Partial<Batch>,
+    stage: Stage,
+    owes: readonly OutboxMessage[] = [],
+  ): Promise<boolean> {
     const set = setExpression({ ...changes, state: to });
     return this.transact([
       {
         Update: {
-          TableName: this.table, Key: batchKey(runId, batch), UpdateExpression: set.UpdateExpression, ConditionExpression: '#state = :from',
-          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' }, ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from },
+          TableName: this.table,
+          Key: batchKey(runId, batch),
+          UpdateExpression: set.UpdateExpression,
+          ConditionExpression: '#state = :from',
+          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
+          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from },
         },
       },
       ...this.owing(stage, owes, new Date()),
@@ -137,7 +214,9 @@ export class RunStore {
     for (let i = 0; i < files.length; i += 100) {
       let keys: Record<string, unknown>[] | undefined = files.slice(i, i + 100).map(({ key, version }) => fileKey(key, version));
       while (keys !== undefined && keys.length > 0) {
-        const got: BatchGetCommandOutput = await this.dynamo.send(new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }));
+        const got: BatchGetCommandOutput = await this.dynamo.send(
+          new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }),
+        );
         for (const item of (got.Responses?.[this.table] ?? []) as LedgerEntry[]) found.set(`${item.key}\n${item.version}`, item);
         keys = got.UnprocessedKeys?.[this.table]?.Keys;
       }
@@ -147,27 +226,47 @@ export class RunStore {
 
   /** Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before. */
   async takeFile(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, holder: string | undefined): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new PutCommand({
-      TableName: this.table, Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken' },
-      ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
-      ExpressionAttributeValues: { ':me': entry.runId, ':holder': holder ?? entry.runId },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new PutCommand({
+          TableName: this.table,
+          Item: { ...fileKey(entry.key, entry.version), ...entry, state: 'taken' },
+          ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
+          ExpressionAttributeValues: { ':me': entry.runId, ':holder': holder ?? entry.runId },
+        }),
+      ),
+    );
   }
 
   /** Writes what became of a file, as long as it is this run's. */
   async updateFile(key: string, version: string, runId: string, changes: Partial<LedgerEntry>): Promise<boolean> {
     const set = setExpression(changes);
-    return this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: fileKey(key, version), UpdateExpression: set.UpdateExpression, ConditionExpression: '#runId = :runId',
-      ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#runId': 'runId' }, ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':runId': runId },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: fileKey(key, version),
+          UpdateExpression: set.UpdateExpression,
+          ConditionExpression: '#runId = :runId',
+          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#runId': 'runId' },
+          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':runId': runId },
+        }),
+      ),
+    );
   }
 
   /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */
   async noteContent(sha256: string, file: { key: string; version: string; runId: string }): Promise<string | undefined> {
     const item = { pk: `content#${sha256}`, sk: 'first', key: file.key, version: file.version, runId: file.runId };
-    if (await this.ifCondition(this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })))) return undefined;
-    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: { pk: item.pk, sk: item.sk }, ConsistentRead: true }));
+    if (
+      await this.ifCondition(
+        this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })),
+      )
+    )
+      return undefined;
+    const { Item } = await this.dynamo.send(
+      new GetCommand({ TableName: this.table, Key: { pk: item.pk, sk: item.sk }, ConsistentRead: true }),
+    );
     const same = Item === undefined || (Item['key'] === file.key && Item['version'] === file.version);
     return same ? undefined : `${Item['key']} (${Item['runId']})`;
   }
@@ -176,24 +275,38 @@ export class RunStore {
 
   /** Remembers work, unless it is remembered already. */
   async offerWork(stage: Stage, item: Pick<WorkItem, 'id' | 'topic' | 'message' | 'headers'>): Promise<void> {
-    await this.ifCondition(this.dynamo.send(new PutCommand({
-      TableName: this.table, Item: { ...workKey(stage, item.id), ...item, attempts: 0, claims: 0, notBefore: 0, leaseUntil: 0 }, ConditionExpression: 'attribute_not_exists(pk)',
-    })));
+    await this.ifCondition(
+      this.dynamo.send(
+        new PutCommand({
+          TableName: this.table,
+          Item: { ...workKey(stage, item.id), ...item, attempts: 0, claims: 0, notBefore: 0, leaseUntil: 0 },
+          ConditionExpression: 'attribute_not_exists(pk)',
+        }),
+      ),
+    );
   }
 
   async listWork(stage: Stage): Promise<WorkItem[]> {
-    return this.queryAll<WorkItem>({ KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': `work#${stage}` }, ConsistentRead: true });
+    return this.queryAll<WorkItem>({
+      KeyConditionExpression: 'pk = :pk',
+      ExpressionAttributeValues: { ':pk': `work#${stage}` },
+      ConsistentRead: true,
+    });
   }
 
   /** Gives the item as it is under the new lease, or undefined where another holds it, it is not due, or it is done. */
   async claimWork(stage: Stage, id: string, owner: string, now: number, leaseMs: number): Promise<WorkItem | undefined> {
     try {
-      const { Attributes } = await this.dynamo.send(new UpdateCommand({
-        TableName: this.table, Key: workKey(stage, id), ReturnValues: 'ALL_NEW',
-        UpdateExpression: 'SET leaseOwner = :owner, leaseUntil = :until ADD claims :one',
-        ConditionExpression: 'attribute_exists(pk) AND leaseUntil < :now AND notBefore <= :now',
-        ExpressionAttributeValues: { ':owner': owner, ':until': now + leaseMs, ':now': now, ':one': 1 },
-      }));
+      const { Attributes } = await this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: workKey(stage, id),
+          ReturnValues: 'ALL_NEW',
+          UpdateExpression: 'SET leaseOwner = :owner, leaseUntil = :until ADD claims :one',
+          ConditionExpression: 'attribute_exists(pk) AND leaseUntil < :now AND notBefore <= :now',
+          ExpressionAttributeValues: { ':owner': owner, ':until': now + leaseMs, ':now': now, ':one': 1 },
+        }),
+      );
       return Attributes as WorkItem;
     } catch (error) {
       if (isConditionFailure(error)) return undefined;
@@ -203,25 +316,51 @@ export class RunStore {
 
   /** Gives false where the lease was lost. */
   async renewWork(stage: Stage, id: string, owner: string, until: number): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: workKey(stage, id), UpdateExpression: 'SET leaseUntil = :until', ConditionExpression: 'leaseOwner = :owner',
-      ExpressionAttributeValues: { ':until': until, ':owner': owner },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: workKey(stage, id),
+          UpdateExpression: 'SET leaseUntil = :until',
+          ConditionExpression: 'leaseOwner = :owner',
+          ExpressionAttributeValues: { ':until': until, ':owner': owner },
+        }),
+      ),
+    );
   }
 
   /** Gives the lease back, to be worked on again from `notBefore` (epoch ms). */
-  async releaseWork(stage: Stage, id: string, owner: string, next: { notBefore: number; attempts: number; claims: number; lastError?: string }): Promise<boolean> {
+  async releaseWork(
+    stage: Stage,
+    id: string,
+    owner: string,
+    next: { notBefore: number; attempts: number; claims: number; lastError?: string },
+  ): Promise<boolean> {
     const set = setExpression({ ...next, leaseUntil: 0 });
-    return this.ifCondition(this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: workKey(stage, id), ...set, ConditionExpression: 'leaseOwner = :owner',
-      ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':owner': owner },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table,
+          Key: workKey(stage, id),
+          ...set,
+          ConditionExpression: 'leaseOwner = :owner',
+          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':owner': owner },
+        }),
+      ),
+    );
   }
 
   async finishWork(stage: Stage, id: string, owner: string): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new DeleteCommand({
-      TableName: this.table, Key: workKey(stage, id), ConditionExpression: 'leaseOwner = :owner', ExpressionAttributeValues: { ':owner': owner },
-    })));
+    return this.ifCondition(
+      this.dynamo.send(
+        new DeleteCommand({
+          TableName: this.table,
+          Key: workKey(stage, id),
+          ConditionExpression: 'leaseOwner = :owner',
+          ExpressionAttributeValues: { ':owner': owner },
+        }),
+      ),
+    );
   }
 
   // ---- the outbox
@@ -233,20 +372,30 @@ export class RunStore {
 
   /** What a stage owes, oldest first. */
   async listOwed(stage: Stage, limit = 200): Promise<OwedMessage[]> {
-    const { Items } = await this.dynamo.send(new QueryCommand({
-      TableName: this.table, KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': `outbox#${stage}` }, ConsistentRead: true, Limit: limit,
-    }));
+    const { Items } = await this.dynamo.send(
+      new QueryCommand({
+        TableName: this.table,
+        KeyConditionExpression: 'pk = :pk',
+        ExpressionAttributeValues: { ':pk': `outbox#${stage}` },
+        ConsistentRead: true,
+        Limit: limit,
+      }),
+    );
     return (Items ?? []) as OwedMessage[];
   }
 
   async strikeOwed(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
-    await Promise.all(owed.map(({ sk }) => this.dynamo.send(new DeleteCommand({ TableName: this.table, Key: { pk: `outbox#${stage}`, sk } }))));
+    await Promise.all(
+      owed.map(({ sk }) => this.dynamo.send(new DeleteCommand({ TableName: this.table, Key: { pk: `outbox#${stage}`, sk } }))),
+    );
   }
 
   // ---- replayed dead letters
 
   async isReplayed(topic: string, place: string): Promise<boolean> {
-    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: { pk: `replayed#${topic}`, sk: place }, ConsistentRead: true }));
+    const { Item } = await this.dynamo.send(
+      new GetCommand({ TableName: this.table, Key: { pk: `replayed#${topic}`, sk: place }, ConsistentRead: true }),
+    );
     return Item !== undefined;
   }
 
@@ -263,10 +412,17 @@ export class RunStore {
   async takeTurn(name: string, slots: number, runId: string): Promise<boolean> {
     for (let slot = 1; slot <= slots; slot += 1) {
       const key = { pk: `turn#${name}`, sk: String(slot) };
-      const take = (holder: string) => this.ifCondition(this.dynamo.send(new PutCommand({
-        TableName: this.table, Item: { ...key, holder: runId }, ConditionExpression: 'attribute_not_exists(pk) OR holder = :me OR holder = :holder',
-        ExpressionAttributeValues: { ':me': runId, ':holder': holder },
-      })));
+      const take = (holder: string) =>
+        this.ifCondition(
+          this.dynamo.send(
+            new PutCommand({
+              TableName: this.table,
+              Item: { ...key, holder: runId },
+              ConditionExpression: 'attribute_not_exists(pk) OR holder = :me OR holder = :holder',
+              ExpressionAttributeValues: { ':me': runId, ':holder': holder },
+            }),
+          ),
+        );
       if (await take(runId)) return true;
       const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: key, ConsistentRead: true }));
       const holder = String(Item?.['holder'] ?? runId);
@@ -278,25 +434,40 @@ export class RunStore {
 
   async giveTurnBack(name: string, slots: number, runId: string): Promise<void> {
     for (let slot = 1; slot <= slots; slot += 1) {
-      await this.ifCondition(this.dynamo.send(new DeleteCommand({
-        TableName: this.table, Key: { pk: `turn#${name}`, sk: String(slot) }, ConditionExpression: 'holder = :me', ExpressionAttributeValues: { ':me': runId },
-      })));
+      await this.ifCondition(
+        this.dynamo.send(
+          new DeleteCommand({
+            TableName: this.table,
+            Key: { pk: `turn#${name}`, sk: String(slot) },
+            ConditionExpression: 'holder = :me',
+            ExpressionAttributeValues: { ':me': runId },
+          }),
+        ),
+      );
     }
   }
 
   /** The next number of a counter, from 1. Numbers may be left out, never given twice. */
   async nextNumber(counter: string): Promise<number> {
-    const { Attributes } = await this.dynamo.send(new UpdateCommand({
-      TableName: this.table, Key: { pk: `counter#${counter}`, sk: 'counter' }, UpdateExpression: 'ADD #value :one', ExpressionAttributeNames: { '#value': 'value' },
-      ExpressionAttributeValues: { ':one': 1 }, ReturnValues: 'UPDATED_NEW',
-    }));
+    const { Attributes } = await this.dynamo.send(
+      new UpdateCommand({
+        TableName: this.table,
+        Key: { pk: `counter#${counter}`, sk: 'counter' },
+        UpdateExpression: 'ADD #value :one',
+        ExpressionAttributeNames: { '#value': 'value' },
+        ExpressionAttributeValues: { ':one': 1 },
+        ReturnValues: 'UPDATED_NEW',
+      }),
+    );
     return Number(Attributes?.['value']);
   }
 
   // ---- inside
 
   private owing(stage: Stage, messages: readonly OutboxMessage[], now: Date): Write[] {
-    return messages.map((message) => ({ Put: { TableName: this.table, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } } }));
+    return messages.map((message) => ({
+      Put: { TableName: this.table, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } },
+    }));
   }
 
   private async transact(writes: Write[]): Promise<boolean> {
@@ -327,7 +498,8 @@ export class RunStore {
 
   private async queryAll<T>(query: object): Promise<T[]> {
     const items: T[] = [];
-    for await (const page of paginateQuery({ client: this.dynamo }, { TableName: this.table, ...query })) items.push(...((page.Items ?? []) as T[]));
+    for await (const page of paginateQuery({ client: this.dynamo }, { TableName: this.table, ...query }))
+      items.push(...((page.Items ?? []) as T[]));
     return items;
   }
 }

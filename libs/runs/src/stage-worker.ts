@@ -82,7 +82,8 @@ export class StageWorker {
         this.sweeping = undefined;
         if (this.stopped) return;
         if (this.rung) this.ring();
-        else this.timer = setTimeout(() => this.ring(), Math.min(this.options.sweepMs, Math.max(1, dueInMs ?? this.options.sweepMs))).unref();
+        else
+          this.timer = setTimeout(() => this.ring(), Math.min(this.options.sweepMs, Math.max(1, dueInMs ?? this.options.sweepMs))).unref();
       });
   }
 
@@ -123,7 +124,12 @@ export class StageWorker {
   private begin(item: WorkItem): void {
     const abort = new AbortController();
     const ended = this.work(item, abort)
-      .catch((error: unknown) => this.log.warn({ work: item.id, error: describeError(error) }, 'could not record the end of a piece of work; its lease will run out'))
+      .catch((error: unknown) =>
+        this.log.warn(
+          { work: item.id, error: describeError(error) },
+          'could not record the end of a piece of work; its lease will run out',
+        ),
+      )
       .finally(() => {
         this.active.delete(item.id);
         this.ring();
@@ -142,27 +148,40 @@ export class StageWorker {
     };
     const renewal = setInterval(() => {
       this.store.renewWork(stage, item.id, this.owner, Date.now() + leaseMs).then(
-        (held) => { if (!held) abort.abort(new Error('the lease was lost')); },
+        (held) => {
+          if (!held) abort.abort(new Error('the lease was lost'));
+        },
         (error: unknown) => log.warn({ error: describeError(error) }, 'could not renew the lease'),
       );
     }, leaseMs / 3);
     try {
       // A process that dies on a piece of work leaves no error behind, only one more claim.
-      if (item.claims > maxAttempts) throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
+      if (item.claims > maxAttempts)
+        throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
       const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log });
       if (outcome === 'done') await this.store.finishWork(stage, item.id, this.owner);
       else await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0 });
     } catch (error) {
       const attempts = item.attempts + 1;
       if (abort.signal.aborted) {
-        await this.store.releaseWork(stage, item.id, this.owner, { notBefore: 0, attempts: item.attempts, claims: 0, lastError: describeError(error) });
+        await this.store.releaseWork(stage, item.id, this.owner, {
+          notBefore: 0,
+          attempts: item.attempts,
+          claims: 0,
+          lastError: describeError(error),
+        });
       } else if (isLasting(error) || attempts >= maxAttempts) {
         log.error({ error: describeError(error), attempts }, 'giving up');
         await this.giveUp(item, event, isLasting(error) ? describeError(error) : `after ${attempts} tries: ${describeError(error)}`);
       } else {
         const delay = Math.min(this.options.retryMs * 2 ** (attempts - 1), MAX_RETRY_MS);
         log.warn({ error: describeError(error), attempts, delay }, 'did not succeed; trying again');
-        await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + delay, attempts, claims: 0, lastError: describeError(error) });
+        await this.store.releaseWork(stage, item.id, this.owner, {
+          notBefore: Date.now() + delay,
+          attempts,
+          claims: 0,
+          lastError: describeError(error),
+        });
       }
     } finally {
       clearInterval(renewal);

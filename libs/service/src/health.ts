@@ -11,7 +11,12 @@ export class Health {
   constructor(service: string, ready: () => string[]) {
     this.registry.setDefaultLabels({ service });
     collectDefaultMetrics({ register: this.registry });
-    this.messages = new Counter({ name: 'music_messages_total', help: 'Messages by topic and what became of them', labelNames: ['outcome', 'topic'], registers: [this.registry] });
+    this.messages = new Counter({
+      name: 'music_messages_total',
+      help: 'Messages by topic and what became of them',
+      labelNames: ['outcome', 'topic'],
+      registers: [this.registry],
+    });
     this.server = createServer((request, response) => {
       const answer = (status: number, body: string, type = 'text/plain') => response.writeHead(status, { 'content-type': type }).end(body);
       if (request.method !== 'GET') return answer(405, 'only GET\n');
@@ -20,7 +25,11 @@ export class Health {
         const missing = ready();
         return answer(missing.length === 0 ? 200 : 503, missing.length === 0 ? 'ready\n' : `not ready: ${missing.join(', ')}\n`);
       }
-      if (request.url === '/metrics') return void this.registry.metrics().then((text) => answer(200, text, this.registry.contentType), () => answer(500, 'no metrics\n'));
+      if (request.url === '/metrics')
+        return void this.registry.metrics().then(
+          (text) => answer(200, text, this.registry.contentType),
+          () => answer(500, 'no metrics\n'),
+        );
       return answer(404, 'not found\n');
     });
   }

@@ -6,7 +6,10 @@ export type { Logger } from 'pino';
 /** JSON lines on standard output. */
 export function serviceLogger(service: string, level: string): Logger {
   return pino({
-    level, base: { service, pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) },
+    level,
+    base: { service, pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
     redact: { paths: ['*.password', '*.secretAccessKey', '*.sessionToken', '*.authorization'], censor: '[redacted]' },
   });
 }

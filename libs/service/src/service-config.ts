@@ -1,4 +1,17 @@
-import { ArrayMinSize, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, IsString, IsTimeZone, Matches, Max, Min, ValidateIf } from 'class-validator';
+import {
+  ArrayMinSize,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsNumber,
+  IsOptional,
+  IsString,
+  IsTimeZone,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+} from 'class-validator';
 import { Setting } from './settings';
 
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
@@ -16,23 +29,29 @@ export class StoresConfig {
   kafkaTls: boolean = false;
 
   @Setting('KAFKA_SASL_MECHANISM', 'how to log in to Kafka: plain, scram-sha-256 or scram-sha-512; empty: not at all')
-  @IsOptional() @IsIn(['plain', 'scram-sha-256', 'scram-sha-512'])
+  @IsOptional()
+  @IsIn(['plain', 'scram-sha-256', 'scram-sha-512'])
   kafkaSaslMechanism?: string;
 
   @Setting('KAFKA_SASL_USERNAME', 'user for Kafka')
-  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined) @IsString()
+  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined)
+  @IsString()
   kafkaSaslUsername?: string;
 
   @Setting('KAFKA_SASL_PASSWORD', 'password for Kafka; give it from a secret')
-  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined) @IsString()
+  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined)
+  @IsString()
   kafkaSaslPassword?: string;
 
   @Setting('KAFKA_REPLICATION_FACTOR', 'replicas of the topics that set-up creates')
-  @IsInt() @Min(1) @Max(9)
+  @IsInt()
+  @Min(1)
+  @Max(9)
   kafkaReplicationFactor: number = 1;
 
   @Setting('AWS_REGION', 'region of the buckets and tables')
-  @IsString() @Matches(/^[a-z]{2}(-[a-z]+)+-\d$/)
+  @IsString()
+  @Matches(/^[a-z]{2}(-[a-z]+)+-\d$/)
   awsRegion: string = 'us-east-1';
 
   @Setting('S3_FORCE_PATH_STYLE', 'whether buckets stand in the path, as local S3 servers want it')
@@ -67,7 +86,7 @@ export class StoresConfig {
   @Matches(TABLE)
   runsTable: string = 'pipeline_runs';
 
-  @Setting('KPI_TIME_ZONE', "IANA zone whose calendar days the KPIs are of; not to be changed once there is a lake")
+  @Setting('KPI_TIME_ZONE', 'IANA zone whose calendar days the KPIs are of; not to be changed once there is a lake')
   @IsTimeZone()
   kpiTimeZone: string = 'UTC';
 
@@ -76,38 +95,52 @@ export class StoresConfig {
   logLevel: string = 'info';
 
   @Setting('RETRY_DELAYS_SECONDS', 'pauses on the retry topics, one topic each, separated by commas')
-  @ArrayMinSize(1) @Matches(/^\d+(\.\d+)?$/, { each: true })
+  @ArrayMinSize(1)
+  @Matches(/^\d+(\.\d+)?$/, { each: true })
   retryDelaysSeconds: string[] = ['5', '30', '120', '600'];
 }
 
 /** What every service of the pipeline has. */
 export class ServiceConfig extends StoresConfig {
   @Setting('KAFKA_BROKERS', 'Kafka brokers, host:port, separated by commas')
-  @ArrayMinSize(1, { message: 'must name at least one broker, host:port' }) @Matches(BROKER, { each: true })
+  @ArrayMinSize(1, { message: 'must name at least one broker, host:port' })
+  @Matches(BROKER, { each: true })
   override kafkaBrokers: string[] = [];
 
   @Setting('CONCURRENCY', 'pieces of work that one replica does at once')
-  @IsInt() @Min(1) @Max(64)
+  @IsInt()
+  @Min(1)
+  @Max(64)
   concurrency: number = 1;
 
   @Setting('LEASE_SECONDS', 'how long work stays with a replica that gives no sign of life')
-  @IsNumber() @Min(1) @Max(3_600)
+  @IsNumber()
+  @Min(1)
+  @Max(3_600)
   leaseSeconds: number = 30;
 
   @Setting('SWEEP_SECONDS', 'how often work of stopped replicas and owed events are looked for')
-  @IsNumber() @Min(0.05) @Max(300)
+  @IsNumber()
+  @Min(0.05)
+  @Max(300)
   sweepSeconds: number = 5;
 
   @Setting('WORK_ATTEMPTS', 'tries before work counts as failed; pauses double from 1 s to 1 min')
-  @IsInt() @Min(1) @Max(100)
+  @IsInt()
+  @Min(1)
+  @Max(100)
   workAttempts: number = 8;
 
   @Setting('GRACE_SECONDS', 'how long a stopping service waits for work under way')
-  @IsNumber() @Min(0) @Max(3_600)
+  @IsNumber()
+  @Min(0)
+  @Max(3_600)
   graceSeconds: number = 25;
 
   @Setting('HEALTH_PORT', 'port for /livez, /readyz and /metrics; 0: a free one')
-  @IsInt() @Min(0) @Max(65_535)
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
   healthPort: number = 8_080;
 
   @Setting('HEALTH_HOST', 'address that the health port listens on')

@@ -12,7 +12,11 @@ export interface SetUpReport {
 
 /** Creates the buckets, tables and topics that are not there. Services create none. Safe to repeat. */
 export async function setUp(stores: Stores, config: StoresConfig): Promise<SetUpReport> {
-  const [buckets, tables, topics] = await Promise.all([setUpBuckets(stores, config), setUpTables(stores, config), ensureTopics(stores.kafka, topicSpecs(config.retryDelaysSeconds.length), config.kafkaReplicationFactor)]);
+  const [buckets, tables, topics] = await Promise.all([
+    setUpBuckets(stores, config),
+    setUpTables(stores, config),
+    ensureTopics(stores.kafka, topicSpecs(config.retryDelaysSeconds.length), config.kafkaReplicationFactor),
+  ]);
   return { created: { buckets, tables, topics } };
 }
 
@@ -21,7 +25,8 @@ async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<strin
   for (const Bucket of [config.sourceBucket, config.intermediateBucket, config.lakeBucket, config.archiveBucket]) {
     if (await s3.send(new HeadBucketCommand({ Bucket })).then(() => true, notFound)) continue;
     try {
-      const CreateBucketConfiguration = config.awsRegion === 'us-east-1' ? undefined : { LocationConstraint: config.awsRegion as 'eu-west-1' };
+      const CreateBucketConfiguration =
+        config.awsRegion === 'us-east-1' ? undefined : { LocationConstraint: config.awsRegion as 'eu-west-1' };
       await s3.send(new CreateBucketCommand({ Bucket, CreateBucketConfiguration }));
     } catch (error) {
       if (!(error instanceof BucketAlreadyOwnedByYou)) throw error;
@@ -29,7 +34,8 @@ async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<strin
     created.push(Bucket);
   }
   // With versions, what a run froze stays readable when a file is replaced.
-  if (config.sourceVersions && created.includes(config.sourceBucket)) await s3.send(new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }));
+  if (config.sourceVersions && created.includes(config.sourceBucket))
+    await s3.send(new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }));
   return created;
 }
 

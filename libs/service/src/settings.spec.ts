@@ -12,7 +12,12 @@ class Config extends Base {
 
 describe('settings', () => {
   it('come from the environment, as what they are', () => {
-    expect(loadSettings(Config, { COUNT: '7', ON: 'true', HOSTS: 'a:1, b:2', NAME: 'x' })).toMatchObject({ count: 7, on: true, hosts: ['a:1', 'b:2'], name: 'x' });
+    expect(loadSettings(Config, { COUNT: '7', ON: 'true', HOSTS: 'a:1, b:2', NAME: 'x' })).toMatchObject({
+      count: 7,
+      on: true,
+      hosts: ['a:1', 'b:2'],
+      name: 'x',
+    });
     expect(loadSettings(Config, { COUNT: '', OTHER: 'x' })).toMatchObject({ count: 3, on: false });
   });
 

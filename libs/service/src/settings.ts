@@ -41,13 +41,25 @@ export function loadSettings<T extends object>(type: new () => T, env: NodeJS.Pr
     const kind = Reflect.getMetadata('design:type', type.prototype as object, property) as unknown;
     if (kind === Number && !Number.isFinite(Number(value))) problems.push(`${name}=${value}: must be a number`);
     else if (kind === Boolean && !/^(true|false)$/.test(value)) problems.push(`${name}=${value}: must be true or false`);
-    else (config as Record<string, unknown>)[property] = kind === Number ? Number(value) : kind === Boolean ? value === 'true' : kind === Array ? value.split(',').map((each) => each.trim()) : value;
+    else
+      (config as Record<string, unknown>)[property] =
+        kind === Number
+          ? Number(value)
+          : kind === Boolean
+            ? value === 'true'
+            : kind === Array
+              ? value.split(',').map((each) => each.trim())
+              : value;
   }
   const nameOf = new Map(settingsOf(type).map(({ property, env: name }) => [property, name]));
   for (const { property, value, constraints } of validateSync(config, { stopAtFirstError: true })) {
     const name = nameOf.get(property) ?? property;
     if (problems.some((problem) => problem.startsWith(`${name}=`))) continue;
-    problems.push(`${name}=${value === undefined ? '' : String(value)}: ${Object.values(constraints ?? {}).map((text) => text.replace(`${property} `, '')).join(', ')}`);
+    problems.push(
+      `${name}=${value === undefined ? '' : String(value)}: ${Object.values(constraints ?? {})
+        .map((text) => text.replace(`${property} `, ''))
+        .join(', ')}`,
+    );
   }
   if (problems.length > 0) throw new WrongSettings(problems);
   return config;

@@ -62,15 +62,26 @@ export const stageWorker = (performer: Type<StagePerformer>) => ({
     new StageWorker(
       stores.runs,
       {
-        stage, concurrency: config.concurrency, leaseMs: config.leaseSeconds * 1_000, sweepMs: config.sweepSeconds * 1_000,
-        maxAttempts: config.workAttempts, retryMs: 1_000,
+        stage,
+        concurrency: config.concurrency,
+        leaseMs: config.leaseSeconds * 1_000,
+        sweepMs: config.sweepSeconds * 1_000,
+        maxAttempts: config.workAttempts,
+        retryMs: 1_000,
       },
-      (piece) => work.perform(piece), () => outbox.flush(), logger,
+      (piece) => work.perform(piece),
+      () => outbox.flush(),
+      logger,
     ),
 });
 
 /** Starts a stage as this process, until SIGTERM or SIGINT. Wrong settings end it at once, all of them named. */
-export async function startStage(stage: Stage, configType: Type<ServiceConfig>, stageModule: Type, performer: Type<StagePerformer>): Promise<void> {
+export async function startStage(
+  stage: Stage,
+  configType: Type<ServiceConfig>,
+  stageModule: Type,
+  performer: Type<StagePerformer>,
+): Promise<void> {
   let config: ServiceConfig;
   try {
     config = loadSettings(configType, process.env);
@@ -85,16 +96,25 @@ export async function startStage(stage: Stage, configType: Type<ServiceConfig>, 
   const scratch = await openScratch(config.scratchDir, stage);
   const health = new Health(stage, () => (transport.ready ? [] : ['no member of its Kafka group']));
   const transport = new KafkaTransport(
-    stores.kafka, outbox,
+    stores.kafka,
+    outbox,
     {
-      stage, groupId: `music.${stage}`, inPlaceDelaysMs: [100, 500, 2_000], retryDelaysMs: config.retryDelaysSeconds.map((s) => Number(s) * 1_000),
-      concurrency: 4, sessionTimeoutMs: 30_000,
+      stage,
+      groupId: `music.${stage}`,
+      inPlaceDelaysMs: [100, 500, 2_000],
+      retryDelaysMs: config.retryDelaysSeconds.map((s) => Number(s) * 1_000),
+      concurrency: 4,
+      sessionTimeoutMs: 30_000,
     },
-    logger, (outcome, topic) => health.observe(outcome, topic),
+    logger,
+    (outcome, topic) => health.observe(outcome, topic),
     (event, reason, headers) => failRun(stores.runs, stage, event, reason, headers, []),
   );
   const runtime = new StageRuntime(stage, config, stores, outbox, logger, scratch);
-  const app = await NestFactory.createMicroservice(StageRoot.of(runtime, configType, stageModule), { strategy: transport, logger: nestLogger(logger) });
+  const app = await NestFactory.createMicroservice(StageRoot.of(runtime, configType, stageModule), {
+    strategy: transport,
+    logger: nestLogger(logger),
+  });
   app.useGlobalFilters(new PassErrorsOn());
   const worker = app.get(StageWorker, { strict: false });
   const work = app.get<StagePerformer>(performer, { strict: false });
@@ -114,10 +134,13 @@ export async function startStage(stage: Stage, configType: Type<ServiceConfig>, 
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      stopping ??= stop(signal).then(() => process.exit(0), (error: unknown) => {
-        logger.fatal({ error: describeError(error) }, 'could not stop in order');
-        process.exit(1);
-      });
+      stopping ??= stop(signal).then(
+        () => process.exit(0),
+        (error: unknown) => {
+          logger.fatal({ error: describeError(error) }, 'could not stop in order');
+          process.exit(1);
+        },
+      );
     });
   }
   process.on('unhandledRejection', (error) => {

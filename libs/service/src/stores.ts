@@ -31,7 +31,11 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
   let kafka: Kafka | undefined;
   const connectKafka = () => kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, sasl: saslOf(config) }, log);
   return {
-    s3, dynamo, objects: new ObjectStore(s3), runs: new RunStore(documents, config.runsTable), kpis: new KpiTable(documents, config.kpiTable),
+    s3,
+    dynamo,
+    objects: new ObjectStore(s3),
+    runs: new RunStore(documents, config.runsTable),
+    kpis: new KpiTable(documents, config.kpiTable),
     get kafka() {
       if (config.kafkaBrokers.length === 0) throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);
       return (kafka ??= connectKafka());

@@ -26,7 +26,12 @@ describe('the object store', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['s3']);
-    s3 = new S3Client({ endpoint: stack.env['AWS_ENDPOINT_URL_S3'], forcePathStyle: true, region: 'us-east-1', credentials: { accessKeyId: 'x', secretAccessKey: 'x' } });
+    s3 = new S3Client({
+      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
+      forcePathStyle: true,
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+    });
     store = new ObjectStore(s3);
     for (const Bucket of ['plain', 'versioned', 'archive']) await s3.send(new CreateBucketCommand({ Bucket }));
     await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
@@ -67,15 +72,18 @@ describe('the object store', () => {
     await expect(store.open({ ...old, key: 'gone.csv' })).rejects.toThrow(ObjectChanged);
   });
 
-  it.each(['streams/plain.csv', 'streams/a b+c&d=é/ü%2F…🎵.csv', "streams/it's #1;--.csv"])('archives %s in a Glacier class and deletes the source', async (key) => {
-    await put(key, 'listens');
-    const source = await head('versioned', key);
-    const copied = await store.copy(source, 'archive', key, 'DEEP_ARCHIVE');
-    expect(copied).toMatchObject({ size: 7, storageClass: 'DEEP_ARCHIVE' });
-    expect(await store.deleteIfUnchanged(source)).toBe('deleted');
-    expect(await store.head('versioned', key)).toBeUndefined();
-    expect(await store.deleteIfUnchanged(source)).not.toBe('changed');
-  });
+  it.each(['streams/plain.csv', 'streams/a b+c&d=é/ü%2F…🎵.csv', "streams/it's #1;--.csv"])(
+    'archives %s in a Glacier class and deletes the source',
+    async (key) => {
+      await put(key, 'listens');
+      const source = await head('versioned', key);
+      const copied = await store.copy(source, 'archive', key, 'DEEP_ARCHIVE');
+      expect(copied).toMatchObject({ size: 7, storageClass: 'DEEP_ARCHIVE' });
+      expect(await store.deleteIfUnchanged(source)).toBe('deleted');
+      expect(await store.head('versioned', key)).toBeUndefined();
+      expect(await store.deleteIfUnchanged(source)).not.toBe('changed');
+    },
+  );
 
   it('copies what is too large for one call in parts', async () => {
     const inParts = new ObjectStore(s3, { singleBytes: 6 * 2 ** 20, partBytes: 5 * 2 ** 20 });

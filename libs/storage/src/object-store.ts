@@ -2,9 +2,19 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import {
-  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateMultipartUploadCommand,
-  DeleteObjectCommand, DeleteObjectsCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand,
-  type S3Client, type StorageClass, UploadPartCopyCommand,
+  AbortMultipartUploadCommand,
+  CompleteMultipartUploadCommand,
+  CopyObjectCommand,
+  CreateMultipartUploadCommand,
+  DeleteObjectCommand,
+  DeleteObjectsCommand,
+  GetObjectCommand,
+  HeadObjectCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  type S3Client,
+  type StorageClass,
+  UploadPartCopyCommand,
 } from '@aws-sdk/client-s3';
 import { LastingError } from '@music/errors';
 
@@ -66,8 +76,13 @@ export class ObjectStore {
     try {
       const head = await this.s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
       return {
-        bucket, key, etag: head.ETag ?? '', size: head.ContentLength ?? 0, versionId: realVersion(head.VersionId),
-        lastModified: head.LastModified ?? new Date(0), storageClass: head.StorageClass ?? 'STANDARD',
+        bucket,
+        key,
+        etag: head.ETag ?? '',
+        size: head.ContentLength ?? 0,
+        versionId: realVersion(head.VersionId),
+        lastModified: head.LastModified ?? new Date(0),
+        storageClass: head.StorageClass ?? 'STANDARD',
       };
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
@@ -78,9 +93,14 @@ export class ObjectStore {
   /** The bytes of exactly this version. Throws ObjectChanged where it is not to be had any more. */
   async open(object: StoredObject): Promise<Readable> {
     try {
-      const got = await this.s3.send(new GetObjectCommand({
-        Bucket: object.bucket, Key: object.key, VersionId: object.versionId, IfMatch: object.etag,
-      }));
+      const got = await this.s3.send(
+        new GetObjectCommand({
+          Bucket: object.bucket,
+          Key: object.key,
+          VersionId: object.versionId,
+          IfMatch: object.etag,
+        }),
+      );
       return got.Body as Readable;
     } catch (error) {
       throw isGone(error) ? new ObjectChanged(object) : error;
@@ -89,7 +109,10 @@ export class ObjectStore {
 
   /** A small JSON object of our own. Throws where it has more than `limit` bytes. */
   async readJson<T>(object: StoredObject, limit = 64 * 2 ** 20): Promise<T> {
-    if (object.size > limit) throw new RangeError(`s3://${object.bucket}/${object.key} has ${object.size} bytes, more than the ${limit} that are read into memory`);
+    if (object.size > limit)
+      throw new RangeError(
+        `s3://${object.bucket}/${object.key} has ${object.size} bytes, more than the ${limit} that are read into memory`,
+      );
     const chunks: Buffer[] = [];
     for await (const chunk of await this.open(object)) chunks.push(chunk as Buffer);
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
@@ -104,19 +127,35 @@ export class ObjectStore {
   /** A local file as an object, streamed. */
   async upload(bucket: string, key: string, file: string): Promise<StoredObject> {
     const { size } = await stat(file);
-    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file, { highWaterMark: 2 ** 20 }), ContentLength: size }));
+    const put = await this.s3.send(
+      new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file, { highWaterMark: 2 ** 20 }), ContentLength: size }),
+    );
     return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
   }
 
   /** Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content. */
   async uploadOnce(bucket: string, key: string, file: string): Promise<StoredObject> {
     const { size } = await stat(file);
-    return this.once(bucket, key, new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file), ContentLength: size, IfNoneMatch: '*' }));
+    return this.once(
+      bucket,
+      key,
+      new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file), ContentLength: size, IfNoneMatch: '*' }),
+    );
   }
 
   /** Like `putJson`, unless there is an object of this key: then that one is given. */
   async putJsonOnce(bucket: string, key: string, value: unknown): Promise<StoredObject> {
-    return this.once(bucket, key, new PutObjectCommand({ Bucket: bucket, Key: key, Body: JSON.stringify(value, undefined, 1), ContentType: 'application/json', IfNoneMatch: '*' }));
+    return this.once(
+      bucket,
+      key,
+      new PutObjectCommand({
+        Bucket: bucket,
+        Key: key,
+        Body: JSON.stringify(value, undefined, 1),
+        ContentType: 'application/json',
+        IfNoneMatch: '*',
+      }),
+    );
   }
 
   /**
@@ -127,16 +166,24 @@ export class ObjectStore {
     try {
       if (source.size > this.copyLimits.singleBytes) await this.copyInParts(source, bucket, key, storageClass);
       else {
-        await this.s3.send(new CopyObjectCommand({
-          Bucket: bucket, Key: key, CopySource: copySource(source), CopySourceIfMatch: source.etag, StorageClass: storageClass,
-        }));
+        await this.s3.send(
+          new CopyObjectCommand({
+            Bucket: bucket,
+            Key: key,
+            CopySource: copySource(source),
+            CopySourceIfMatch: source.etag,
+            StorageClass: storageClass,
+          }),
+        );
       }
     } catch (error) {
       throw isGone(error) ? new ObjectChanged(source) : error;
     }
     const copied = await this.head(bucket, key);
     if (copied === undefined || copied.size !== source.size || (storageClass !== undefined && copied.storageClass !== storageClass)) {
-      throw new CopyDiffers(`s3://${bucket}/${key} should have ${source.size} bytes in class ${storageClass ?? 'STANDARD'}, found ${copied === undefined ? 'nothing' : `${copied.size} in ${copied.storageClass}`}`);
+      throw new CopyDiffers(
+        `s3://${bucket}/${key} should have ${source.size} bytes in class ${storageClass ?? 'STANDARD'}, found ${copied === undefined ? 'nothing' : `${copied.size} in ${copied.storageClass}`}`,
+      );
     }
     return copied;
   }
@@ -160,8 +207,11 @@ export class ObjectStore {
     let keys: string[] = [];
     const flush = async () => {
       if (keys.length === 0) return;
-      const { Errors } = await this.s3.send(new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true } }));
-      if (Errors !== undefined && Errors.length > 0) throw new Error(`could not delete s3://${bucket}/${Errors[0]?.Key}: ${Errors[0]?.Message}`);
+      const { Errors } = await this.s3.send(
+        new DeleteObjectsCommand({ Bucket: bucket, Delete: { Objects: keys.map((Key) => ({ Key })), Quiet: true } }),
+      );
+      if (Errors !== undefined && Errors.length > 0)
+        throw new Error(`could not delete s3://${bucket}/${Errors[0]?.Key}: ${Errors[0]?.Message}`);
       count += keys.length;
       keys = [];
     };
@@ -192,9 +242,16 @@ export class ObjectStore {
       const parts = [];
       for (let start = 0, n = 1; start < source.size; start += this.copyLimits.partBytes, n += 1) {
         const end = Math.min(start + this.copyLimits.partBytes, source.size) - 1;
-        const { CopyPartResult } = await this.s3.send(new UploadPartCopyCommand({
-          ...to, UploadId, PartNumber: n, CopySource: copySource(source), CopySourceIfMatch: source.etag, CopySourceRange: `bytes=${start}-${end}`,
-        }));
+        const { CopyPartResult } = await this.s3.send(
+          new UploadPartCopyCommand({
+            ...to,
+            UploadId,
+            PartNumber: n,
+            CopySource: copySource(source),
+            CopySourceIfMatch: source.etag,
+            CopySourceRange: `bytes=${start}-${end}`,
+          }),
+        );
         parts.push({ PartNumber: n, ETag: CopyPartResult?.ETag });
       }
       await this.s3.send(new CompleteMultipartUploadCommand({ ...to, UploadId, MultipartUpload: { Parts: parts } }));

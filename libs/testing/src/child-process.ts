@@ -111,8 +111,10 @@ export class Child {
   async until(ready: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!(await ready().catch(() => false))) {
-      if (!this.running) throw new Error(`${this.name} ended (${await this.exited}) before it was ready; the end of ${this.logFile}:\n${this.lastLines()}`);
-      if (Date.now() > deadline) throw new Error(`${this.name} was not ready within ${timeoutMs / 1000} s; the end of ${this.logFile}:\n${this.lastLines()}`);
+      if (!this.running)
+        throw new Error(`${this.name} ended (${await this.exited}) before it was ready; the end of ${this.logFile}:\n${this.lastLines()}`);
+      if (Date.now() > deadline)
+        throw new Error(`${this.name} was not ready within ${timeoutMs / 1000} s; the end of ${this.logFile}:\n${this.lastLines()}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

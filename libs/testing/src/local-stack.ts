@@ -56,7 +56,8 @@ export class LocalStack {
     const env: Record<string, string> = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
     if (this.ports.has('kafka')) env['KAFKA_BROKERS'] = this.brokers;
     if (this.ports.has('dynamodb')) env['AWS_ENDPOINT_URL_DYNAMODB'] = `http://${HOST}:${this.ports.get('dynamodb')}`;
-    if (this.ports.has('s3')) Object.assign(env, { AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`, S3_FORCE_PATH_STYLE: 'true' });
+    if (this.ports.has('s3'))
+      Object.assign(env, { AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`, S3_FORCE_PATH_STYLE: 'true' });
     return env;
   }
 
@@ -66,8 +67,14 @@ export class LocalStack {
     this.ports.set(server, port);
     const data = path.join(this.dir, server);
     await mkdir(data, { recursive: true });
-    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port, data), s3: () => this.s3(port, data) }[server]();
-    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(server === 's3' ? [] : [QUICK_START]), ...args], { env: process.env, logFile: path.join(this.dir, `${server}.log`), cwd: data });
+    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port, data), s3: () => this.s3(port, data) }[
+      server
+    ]();
+    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(server === 's3' ? [] : [QUICK_START]), ...args], {
+      env: process.env,
+      logFile: path.join(this.dir, `${server}.log`),
+      cwd: data,
+    });
     this.children.set(server, child);
     await child.until(server === 'kafka' ? () => answersKafka(port) : () => answersHttp(port));
   }
@@ -88,37 +95,79 @@ export class LocalStack {
     const classPath = ['-cp', path.join(this.jars, 'kafka', '*')];
     if (!existsSync(config)) {
       const controller = await freePort();
-      await writeFile(config, Object.entries({
-        'process.roles': 'broker,controller', 'node.id': 1, 'log.dirs': path.join(data, 'log'),
-        'controller.quorum.voters': `1@${HOST}:${controller}`, 'controller.listener.names': 'CONTROLLER',
-        listeners: `PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controller}`, 'advertised.listeners': `PLAINTEXT://${HOST}:${port}`,
-        'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-        // One node: the defaults ask for three.
-        'offsets.topic.replication.factor': 1, 'offsets.topic.num.partitions': 1, 'transaction.state.log.replication.factor': 1,
-        'transaction.state.log.min.isr': 1, 'share.coordinator.state.topic.replication.factor': 1, 'share.coordinator.state.topic.min.isr': 1,
-        'group.initial.rebalance.delay.ms': 0, 'auto.create.topics.enable': false,
-      }).map(([key, value]) => `${key}=${value}\n`).join(''));
-      await promisify(execFile)('java', [...SMALL_JVM, QUICK_START, ...classPath, 'kafka.tools.StorageTool', 'format', '-t', randomBytes(16).toString('base64url'), '-c', config]);
+      await writeFile(
+        config,
+        Object.entries({
+          'process.roles': 'broker,controller',
+          'node.id': 1,
+          'log.dirs': path.join(data, 'log'),
+          'controller.quorum.voters': `1@${HOST}:${controller}`,
+          'controller.listener.names': 'CONTROLLER',
+          listeners: `PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controller}`,
+          'advertised.listeners': `PLAINTEXT://${HOST}:${port}`,
+          'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+          // One node: the defaults ask for three.
+          'offsets.topic.replication.factor': 1,
+          'offsets.topic.num.partitions': 1,
+          'transaction.state.log.replication.factor': 1,
+          'transaction.state.log.min.isr': 1,
+          'share.coordinator.state.topic.replication.factor': 1,
+          'share.coordinator.state.topic.min.isr': 1,
+          'group.initial.rebalance.delay.ms': 0,
+          'auto.create.topics.enable': false,
+        })
+          .map(([key, value]) => `${key}=${value}\n`)
+          .join(''),
+      );
+      await promisify(execFile)('java', [
+        ...SMALL_JVM,
+        QUICK_START,
+        ...classPath,
+        'kafka.tools.StorageTool',
+        'format',
+        '-t',
+        randomBytes(16).toString('base64url'),
+        '-c',
+        config,
+      ]);
     }
     return [...classPath, 'kafka.Kafka', config];
   }
 
   private async dynamodb(port: number, data: string): Promise<string[]> {
     const libs = path.join(this.jars, 'dynamodb');
-    return ['-Dsqlite4java.library.path=' + libs, '-Djava.library.path=' + libs, '-cp', path.join(libs, '*'),
-      'com.amazonaws.services.dynamodbv2.local.main.ServerRunner', '-dbPath', data, '-sharedDb', '-disableTelemetry', '-port', String(port)];
+    return [
+      '-Dsqlite4java.library.path=' + libs,
+      '-Djava.library.path=' + libs,
+      '-cp',
+      path.join(libs, '*'),
+      'com.amazonaws.services.dynamodbv2.local.main.ServerRunner',
+      '-dbPath',
+      data,
+      '-sharedDb',
+      '-disableTelemetry',
+      '-port',
+      String(port),
+    ];
   }
 
   private async s3(port: number, data: string): Promise<string[]> {
     const [jar] = await readdir(path.join(this.jars, 's3'));
-    return ['-jar', path.join(this.jars, 's3', jar ?? ''), '--server.port=0', `--http.port=${port}`,
-      `--com.adobe.testing.s3mock.store.root=${data}`, '--com.adobe.testing.s3mock.store.retainFilesOnExit=true'];
+    return [
+      '-jar',
+      path.join(this.jars, 's3', jar ?? ''),
+      '--server.port=0',
+      `--http.port=${port}`,
+      `--com.adobe.testing.s3mock.store.root=${data}`,
+      '--com.adobe.testing.s3mock.store.retainFilesOnExit=true',
+    ];
   }
 }
 
 /** Throws one clear message where Java is missing or too old. */
 export async function checkJava(): Promise<void> {
-  const remedy = `The local stack needs Java ${JAVA_MIN} or later: \`apt-get install openjdk-17-jre-headless\` or \`brew install openjdk@17\`.\n` +
+  const remedy =
+    `The local stack needs Java ${JAVA_MIN} or later: \`apt-get install openjdk-17-jre-headless\` or \`brew install openjdk@17\`.\n` +
     'With Docker instead: `docker compose -f docker/compose.yaml up -d`, then `npm start -- --stack compose`.';
   let version: string;
   try {
