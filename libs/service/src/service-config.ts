@@ -113,6 +113,12 @@ export class ServiceConfig extends StoresConfig {
   @Max(64)
   concurrency: number = 1;
 
+  @Setting('KAFKA_SESSION_SECONDS', 'after so long without a sign of life a replica loses its partitions to the others')
+  @IsInt()
+  @Min(6)
+  @Max(300)
+  kafkaSessionSeconds: number = 30;
+
   @Setting('LEASE_SECONDS', 'how long work stays with a replica that gives no sign of life')
   @IsNumber()
   @Min(1)

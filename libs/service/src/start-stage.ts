@@ -104,7 +104,7 @@ export async function startStage(
       inPlaceDelaysMs: [100, 500, 2_000],
       retryDelaysMs: config.retryDelaysSeconds.map((s) => Number(s) * 1_000),
       concurrency: 4,
-      sessionTimeoutMs: 30_000,
+      sessionTimeoutMs: config.kafkaSessionSeconds * 1_000,
     },
     logger,
     (outcome, topic) => health.observe(outcome, topic),

@@ -125,8 +125,8 @@ export class LocalStack {
         ...classPath,
         'kafka.tools.StorageTool',
         'format',
-        '-t',
-        randomBytes(16).toString('base64url'),
+        // In one argument, since an id may begin with a hyphen.
+        `--cluster-id=${randomBytes(16).toString('base64url')}`,
         '-c',
         config,
       ]);
