@@ -32,7 +32,9 @@ async function later(days: number): Promise<string> {
 }
 
 it('loses nothing and counts nothing twice when each service is killed in the middle of a run', async () => {
-  const pipeline = await LocalPipeline.start({ env: { LEASE_SECONDS: '2', KAFKA_SESSION_SECONDS: '6', SWEEP_SECONDS: '0.3', BATCH_MB: '1' } });
+  const pipeline = await LocalPipeline.start({
+    env: { LEASE_SECONDS: '2', KAFKA_SESSION_SECONDS: '6', SWEEP_SECONDS: '0.3', BATCH_MB: '1' },
+  });
   try {
     const folders = [SAMPLES];
     await pipeline.load(SAMPLES);
@@ -42,7 +44,8 @@ it('loses nothing and counts nothing twice when each service is killed in the mi
         await pipeline.load(folders.at(-1) as string);
       }
       const runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
-      for (let i = 0, started = false; !started && i < 5_000; i += 1, await pause(5)) started = (await pipeline.stores.runs.findRun(runId))?.stages[stage] !== undefined;
+      for (let i = 0, started = false; !started && i < 5_000; i += 1, await pause(5))
+        started = (await pipeline.stores.runs.findRun(runId))?.stages[stage] !== undefined;
       for (const child of pipeline.children(stage)) child.kill('SIGKILL');
       await pause(100);
       await pipeline.startService(stage);
@@ -66,12 +69,18 @@ it('loses nothing and counts nothing twice when each service is killed in the mi
 });
 
 it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', async (signal) => {
-  const main = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/local/dist/main.js'), '--keep'], { cwd: workspaceRoot(), detached: true });
+  const main = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/local/dist/main.js'), '--keep'], {
+    cwd: workspaceRoot(),
+    detached: true,
+  });
   let output = '';
   main.stdout.on('data', (data) => (output += String(data)));
   for (let i = 0; i < 600 && !output.includes('logs are in'); i += 1) await pause(50);
   const logs = /logs are in (\S+)/.exec(output)?.[1] ?? '';
-  const running = () => execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' }).split('\n').filter((line) => line.includes(logs) || line.includes(`apps/sensor/dist`)).length;
+  const running = () =>
+    execFileSync('ps', ['-eo', 'pid,args'], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes(logs) || line.includes(`apps/sensor/dist`)).length;
   expect(running()).toBeGreaterThan(3);
   main.kill(signal);
   for (let i = 0; i < 200 && running() > 0; i += 1) await pause(100);
