@@ -22,7 +22,7 @@ export function describeRun(run: RunReport): string {
   const { read, kept, rejected } = run.rows;
   lines.push(
     '',
-    `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected)
+    `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected).sort()
       .map(([reason, n]) => `, ${number(n)} ${reason}`)
       .join('')}`,
   );
