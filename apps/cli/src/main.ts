@@ -13,7 +13,14 @@ cli()
     () => process.exit(process.exitCode ?? 0),
     (error: unknown) => {
       if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : 2);
-      process.stderr.write(`music-kpis: ${error instanceof Error ? error.message : String(error)}\n`);
+      process.stderr.write(`music-kpis: ${explain(error)}\n`);
       process.exit(error instanceof UsageError ? 2 : 1);
     },
   );
+
+/** What a store says where set-up was forgotten does not say that. */
+function explain(error: unknown): string {
+  const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
+  const missing = name === 'ResourceNotFoundException' || name === 'NoSuchBucket' || /does not host this topic/.test(message);
+  return missing ? `${message}: has \`music-kpis setup\` been run here?` : message;
+}

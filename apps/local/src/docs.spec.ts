@@ -18,6 +18,8 @@ it('has every setting of the services in docs/operations.md, and no other', () =
 });
 
 it.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md'])('has no dead link in %s', (file) => {
-  const targets = [...read(file).matchAll(/\]\(([^)#][^)#]*)/g)].map(([, target]) => target as string).filter((target) => !target.startsWith('http'));
+  const targets = [...read(file).matchAll(/\]\(([^)#][^)#]*)/g)]
+    .map(([, target]) => target as string)
+    .filter((target) => !target.startsWith('http'));
   for (const target of targets) expect([target, existsSync(path.join(root, path.dirname(file), target))]).toEqual([target, true]);
 });

@@ -105,19 +105,8 @@ export class LocalPipeline {
 
   /** Puts the files of a folder's streams/, songs/ and users/ into the source bucket. Gives how many there were. */
   async load(folder: string): Promise<number> {
-    const files: string[] = [];
-    for (const kind of ['streams', 'songs', 'users']) {
-      const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch(
-        (error: NodeJS.ErrnoException) => {
-          if (error.code === 'ENOENT') return [];
-          throw error;
-        },
-      );
-      for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
-    }
-    if (files.length === 0)
-      throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
-    await mapLimited(files.sort(), 8, (file) =>
+    const files = await deliveryFiles(folder);
+    await mapLimited(files, 8, (file) =>
       this.stores.objects.upload(this.config.sourceBucket, file.split(path.sep).join('/'), path.join(folder, file)),
     );
     return files.length;
@@ -130,4 +119,21 @@ export class LocalPipeline {
     await this.stack?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
+}
+
+/** The files of a folder that is laid out like the source bucket, relative to it, in order. Throws where there are none. */
+export async function deliveryFiles(folder: string): Promise<string[]> {
+  const files: string[] = [];
+  for (const kind of ['streams', 'songs', 'users']) {
+    const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch(
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
+        throw error;
+      },
+    );
+    for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
+  }
+  if (files.length === 0)
+    throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
+  return files.sort();
 }

@@ -14,7 +14,7 @@ import {
 } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
 import { Command, InvalidArgumentError } from 'commander';
-import { LocalPipeline } from './local-pipeline';
+import { LocalPipeline, deliveryFiles } from './local-pipeline';
 
 interface Options {
   readonly data: string[];
@@ -59,6 +59,7 @@ async function main(): Promise<number> {
     path.resolve(process.env['INIT_CWD'] ?? '.', dir),
   );
   const jsonFile = options.json === undefined ? undefined : path.resolve(process.env['INIT_CWD'] ?? '.', options.json);
+  for (const folder of folders) await deliveryFiles(folder); // before anything is started
   const began = Date.now();
   say('starting Kafka, DynamoDB, S3 and the five services …');
   const pipeline = await LocalPipeline.start({ compose: options.stack === 'compose' });

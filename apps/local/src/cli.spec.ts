@@ -1,0 +1,118 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { RunRequested, envelope, toJson } from '@music/events';
+import { publish } from '@music/messaging';
+import { workspaceRoot } from '@music/testing';
+import { LocalPipeline } from './local-pipeline';
+
+jest.setTimeout(120_000);
+
+const SAMPLES = path.join(workspaceRoot(), 'samples');
+const EXPECTED = JSON.parse(readFileSync(path.join(SAMPLES, 'expected.json'), 'utf8'));
+const DAY = '2026-03-02';
+
+describe('music-kpis', () => {
+  let pipeline: LocalPipeline;
+  let runId: string;
+
+  const kpis = (...args: string[]) =>
+    new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
+      const child = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/cli/dist/main.js'), ...args], { env: pipeline.env });
+      let out = '';
+      let err = '';
+      child.stdout.on('data', (data) => (out += String(data)));
+      child.stderr.on('data', (data) => (err += String(data)));
+      child.on('exit', (code) => resolve({ code, out, err }));
+    });
+  const json = async (...args: string[]) => JSON.parse((await kpis(...args, '--json')).out);
+
+  beforeAll(async () => {
+    pipeline = await LocalPipeline.start({ env: { RETRY_DELAYS_SECONDS: '0.1' } });
+    await pipeline.load(SAMPLES);
+  });
+  afterAll(() => pipeline.stop());
+
+  it('sets up what is missing, which is nothing by now', async () => {
+    expect(await json('setup')).toEqual({ created: { buckets: [], tables: [], topics: [] } });
+  });
+
+  it('runs, follows the run line by line where there is no terminal, and says how it went', async () => {
+    const run = await kpis('run', '--date', '2026-03-03', '--wait', '--now');
+    expect(run.code).toBe(0);
+    expect(run.err).toMatch(/^manual__\w+: pending, \d+ s\n(manual__\w+: \w+, \d+ s\n)*manual__\w+: completed, \d+ s\n$/);
+    expect(run.out).toContain('rows: 2,152 read, 2,145 kept, 2 duplicate, 2 invalid_listen_time');
+    [{ run_id: runId }] = await json('runs');
+    expect(await json('status', runId)).toMatchObject({ state: 'completed', logical_date: '2026-03-03', rows: EXPECTED.rows });
+  });
+
+  it('answers both sample questions, and for one genre', async () => {
+    const day = EXPECTED.days.find(({ date }: { date: string }) => date === DAY);
+    expect(await json('top-genres', '--date', DAY)).toEqual(day.top_genres);
+    expect(await json('top-genres', '--date', DAY, '--limit', '100')).toHaveLength(day.genres.length);
+    const dub = day.genres.find(({ genre }: { genre: string }) => genre === 'dub');
+    expect(await json('top-songs', '--date', DAY, '--genre', 'dub', '--limit', '2')).toEqual(
+      dub.top_songs.slice(0, 2).map((song: object) => ({ genre: 'dub', ...song })),
+    );
+    expect(await json('genre', '--date', DAY, '--genre', 'dub')).toMatchObject({
+      listen_count: dub.listen_count,
+      total_listening_time: dub.total_listening_time,
+    });
+    expect((await kpis('top-genres', '--date', DAY)).out).toMatch(/^# +genre +listens\n1 +bossa nova +141\n/);
+  });
+
+  it('shows the events of a run in order', async () => {
+    const { out } = await kpis('events', '--run', runId, '--json');
+    const events = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events.map(({ topic }) => topic)).toEqual([
+      'music.run.requested',
+      'music.streams.sensed',
+      'music.batch.combined',
+      'music.run.validated',
+      'music.kpis.published',
+      'music.run.completed',
+    ]);
+    expect(new Set(events.map(({ headers }) => headers.traceparent.split('-')[1])).size).toBe(1);
+  });
+
+  it('tells a run that was skipped from one that did not succeed', async () => {
+    expect(await kpis('run', '--wait', '--now')).toMatchObject({ code: 0, out: expect.stringContaining('reason: no stream files') });
+    await pipeline.load(SAMPLES);
+    await pipeline.stores.objects.deletePrefix(pipeline.config.sourceBucket, 'songs/');
+    expect(await kpis('run', '--wait', '--now')).toMatchObject({ code: 1, out: expect.stringContaining('there is no file below songs/') });
+    expect((await kpis('status')).code).toBe(1);
+  });
+
+  it('shows dead letters and puts them back once', async () => {
+    expect((await kpis('replay', '--list')).out).toContain('there are no dead letters');
+    const event = toJson(envelope(RunRequested, 'spec', { runId: 'scheduled__2026-03-04', logicalDate: '2026-03-04' })).replaceAll(
+      '"2026-03-04"',
+      '"soon"',
+    );
+    await publish(pipeline.stores.kafka, [{ topic: RunRequested.topic, key: 'scheduled__2026-03-04', value: event, headers: {} }]);
+    let letters: unknown[] = [];
+    for (let i = 0; i < 50 && letters.length === 0; i += 1) letters = await json('replay', '--list');
+    expect(letters).toMatchObject([{ stage: 'sensor', topic: RunRequested.topic, reason: expect.stringContaining('logicalDate') }]);
+    expect(await json('replay', '--run', 'scheduled__2026-03-05')).toEqual([]);
+    expect(await json('replay', '--run', 'scheduled__2026-03-04')).toHaveLength(1);
+    const after = await json('replay', '--list', '--stage', 'combiner');
+    expect(after).toEqual([]);
+  });
+
+  it.each([
+    [['top-genres'], /--date/],
+    [['top-genres', '--date', '2026-02-30'], /expected a date/],
+    [['top-songs', '--date', DAY, '--limit', '4'], /at most 3/],
+    [['genre', '--date', DAY, '--genre', 'none'], /no listens of genre "none"/],
+    [['top-genres', '--date', '1999-01-01'], /no KPIs of 1999-01-01/],
+    [['status', 'manual__none'], /no run manual__none/],
+    [['replay', '--stage', 'drummer'], /expected one of/],
+    [['dance'], /unknown command/],
+  ])('has exit code 2 for %j, and says why', async (args, reason) => {
+    const { code, err } = await kpis(...args);
+    expect([code, err]).toEqual([2, expect.stringMatching(reason)]);
+  });
+});
