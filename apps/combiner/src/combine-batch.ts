@@ -11,6 +11,7 @@ import {
   type RowReason,
   ambiguousColumns,
   missingColumns,
+  totalOf,
 } from '@music/contracts';
 import { type DuckDBLimits, Engine, PARQUET, text } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
@@ -82,21 +83,27 @@ export class CombineBatch {
     await engine.run(
       'CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)',
     );
-    const beginPart = () =>
-      engine.run(
+    const beginPart = async () => {
+      await engine.run(
         'CREATE OR REPLACE TABLE listens (file INTEGER, user_id VARCHAR, track_id VARCHAR, listened_at TIMESTAMP, listen_date DATE, reason VARCHAR, listen_time VARCHAR)',
       );
+      await engine.run('CREATE OR REPLACE TABLE unread (file INTEGER, "row" BIGINT)');
+    };
     let rows = 0;
-    let inPart: number[] = [];
+    let inPart: Fetched[] = [];
     const endPart = async () => {
       if (inPart.length === 0) return;
-      const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;
-      const file = path.join(dir, name);
-      await engine.run(
-        `COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
-      );
-      const good = await engine.count('SELECT count(*) FROM listens WHERE reason IS NULL');
-      if (good > 0) parts.push(this.uploadPart(`${prefix}${name}`, file, inPart, good));
+      const seen = await this.countRows(engine, inPart);
+      evidence.push(...seen);
+      const good = seen.reduce((sum, file) => sum + file.rows - totalOf(file.rejected), 0);
+      if (good > 0) {
+        const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;
+        await engine.run(
+          `COPY (SELECT file, user_id, track_id, listened_at, listen_date FROM listens WHERE reason IS NULL) TO ${text(path.join(dir, name))} (FORMAT parquet, ${PARQUET})`,
+        );
+        const members = seen.filter((file) => file.rows > 0).map(({ file }) => file);
+        parts.push(this.uploadPart(`${prefix}${name}`, path.join(dir, name), members, good));
+      }
       rows = 0;
       inPart = [];
       await beginPart();
@@ -105,18 +112,19 @@ export class CombineBatch {
     try {
       for await (const fetched of this.fetchAhead(files, dir)) {
         signal.throwIfAborted();
-        const seen = await this.readStreamFile(engine, fetched, rows);
+        const read = await this.readStreamFile(engine, fetched);
         await rm(fetched.path, { force: true });
-        evidence.push(seen);
-        if (seen.rows === 0) continue;
-        inPart.push(seen.file);
-        rows = await engine.count('SELECT count(*) FROM listens');
+        if (typeof read === 'number') {
+          rows += read;
+          inPart.push(fetched);
+        } else evidence.push(read);
         if (rows >= this.limits.rowsPerPart) await endPart();
       }
       await endPart();
     } finally {
       await Promise.allSettled(parts);
     }
+    evidence.sort((a, b) => a.file - b.file);
     return { files: evidence, parts: await Promise.all(parts), rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir) };
   }
 
@@ -126,39 +134,50 @@ export class CombineBatch {
     return { object, files, rows };
   }
 
-  /** Adds a file's rows to `listens`, which has `base` rows, and its rejected ones to `bad`. Gives what was seen. */
-  private async readStreamFile(engine: Engine, fetched: Fetched, base: number): Promise<FileEvidence> {
+  /** Adds a file's rows to `listens`, and the places of those that cannot be read to `unread`. Gives how many, or why not. */
+  private async readStreamFile(engine: Engine, fetched: Fetched): Promise<number | FileEvidence> {
     const { readable, evidence } = fetched;
     const none = { ...evidence, rows: 0, rejected: {} };
     if (!readable) return none;
     const parameters = { blanks: BLANKS, file: evidence.file, ...zoneParameters(this.zones) };
-    const failure = await this.readCsv(engine, fetched, (csv) =>
-      engine.run(
+    let rows = 0;
+    const failure = await this.readCsv(engine, fetched, async (csv) => {
+      rows = await engine.run(
         `INSERT INTO listens SELECT $file, user_id, track_id, listened_at, listen_date, reason, listen_time FROM (${typeRows(csv, this.zones)})`,
         parameters,
+      );
+    });
+    if (failure !== undefined) return { ...none, ...failure };
+    rows += await engine.run(`INSERT INTO unread SELECT DISTINCT $file, line - 1 FROM ${MALFORMED}`, { file: evidence.file });
+    return rows;
+  }
+
+  /** Adds the rejected rows of a part's files to `bad`, each with its place below the header, and counts by file and reason. */
+  private async countRows(engine: Engine, part: readonly Fetched[]): Promise<FileEvidence[]> {
+    // The n-th row of a file: those that were read, in order, with those that could not be read in between.
+    await engine.run(`
+      INSERT INTO bad
+      WITH firsts AS (SELECT file, min(rowid) AS first FROM listens GROUP BY file),
+      broken AS (SELECT listens.rowid - first + 1 AS place, listens.* FROM listens JOIN firsts USING (file) WHERE reason IS NOT NULL),
+      gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS place FROM unread)
+      SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM gaps
+      UNION ALL
+      SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = broken.file AND gaps."row" - gaps.place < broken.place), reason, user_id, track_id, listen_time FROM broken`);
+    const good = new Map(
+      (await engine.rows<{ file: number; n: bigint }>('SELECT file, count(*) AS n FROM listens WHERE reason IS NULL GROUP BY file')).map(
+        ({ file, n }) => [file, Number(n)],
       ),
     );
-    if (failure !== undefined) return { ...none, ...failure };
-    // The n-th row below the header: the rows that were read, in order, with those that could not be read in between.
-    await engine.run(
-      `
-      INSERT INTO bad
-      WITH unread AS (SELECT row_number() OVER (ORDER BY line) AS place, line - 1 AS "row" FROM (SELECT DISTINCT line FROM ${MALFORMED})),
-      broken AS (SELECT rowid - $base + 1 AS place, * FROM listens WHERE reason IS NOT NULL AND file = $file)
-      SELECT $file, "row", 'malformed_row', NULL, NULL, NULL FROM unread
-      UNION ALL
-      SELECT $file, place + (SELECT count(*) FROM unread WHERE unread."row" - unread.place < broken.place), reason, user_id, track_id, listen_time FROM broken`,
-      { base, file: evidence.file },
-    );
-    await engine.run(dropMalformed);
-    const [good, counts] = await Promise.all([
-      engine.count('SELECT count(*) FROM listens WHERE file = $file AND reason IS NULL', { file: evidence.file }),
-      engine.rows<{ reason: RowReason; n: bigint }>('SELECT reason, count(*) AS n FROM bad WHERE file = $file GROUP BY reason', {
-        file: evidence.file,
-      }),
-    ]);
-    const rejected: RowCounts = Object.fromEntries(counts.map(({ reason, n }) => [reason, Number(n)]));
-    return { ...evidence, rows: good + counts.reduce((sum, { n }) => sum + Number(n), 0), rejected };
+    const rejected = new Map<number, RowCounts>();
+    const counts = 'SELECT file, reason, count(*) AS n FROM bad WHERE file BETWEEN $first AND $last GROUP BY file, reason';
+    const range = { first: part[0]?.evidence.file ?? 0, last: part.at(-1)?.evidence.file ?? 0 };
+    for (const { file, reason, n } of await engine.rows<{ file: number; reason: RowReason; n: bigint }>(counts, range)) {
+      rejected.set(file, { ...rejected.get(file), [reason]: Number(n) });
+    }
+    return part.map(({ evidence }) => {
+      const bad = rejected.get(evidence.file) ?? {};
+      return { ...evidence, rows: (good.get(evidence.file) ?? 0) + totalOf(bad), rejected: bad };
+    });
   }
 
   private async uploadRejectedRows(

@@ -39,8 +39,9 @@ export class Engine {
     return engine;
   }
 
-  async run(sql: string, values?: Record<string, DuckDBValue>): Promise<void> {
-    await this.connection.run(sql, values);
+  /** Gives how many rows the statement changed. */
+  async run(sql: string, values?: Record<string, DuckDBValue>): Promise<number> {
+    return (await this.connection.run(sql, values)).rowsChanged;
   }
 
   /** All rows, for results that are known to be small. Integers come as bigint, dates as text where the SQL casts them. */

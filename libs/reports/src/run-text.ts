@@ -22,7 +22,8 @@ export function describeRun(run: RunReport): string {
   const { read, kept, rejected } = run.rows;
   lines.push(
     '',
-    `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected).sort()
+    `rows: ${number(read)} read, ${number(kept)} kept${Object.entries(rejected)
+      .sort()
       .map(([reason, n]) => `, ${number(n)} ${reason}`)
       .join('')}`,
   );

@@ -61,13 +61,13 @@ export class LocalStack {
     return env;
   }
 
-  /** Starts a server, or starts it again at its old port with its old data (DynamoDB's is on disk as well). */
+  /** Starts a server, or starts it again at its old port: Kafka and S3 with their old data, DynamoDB with none. */
   async startServer(server: Server): Promise<void> {
     const port = this.ports.get(server) ?? (await freePort());
     this.ports.set(server, port);
     const data = path.join(this.dir, server);
     await mkdir(data, { recursive: true });
-    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port, data), s3: () => this.s3(port, data) }[
+    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port), s3: () => this.s3(port, data) }[
       server
     ]();
     const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(server === 's3' ? [] : [QUICK_START]), ...args], {
@@ -134,7 +134,7 @@ export class LocalStack {
     return [...classPath, 'kafka.Kafka', config];
   }
 
-  private async dynamodb(port: number, data: string): Promise<string[]> {
+  private async dynamodb(port: number): Promise<string[]> {
     const libs = path.join(this.jars, 'dynamodb');
     return [
       '-Dsqlite4java.library.path=' + libs,
@@ -142,8 +142,7 @@ export class LocalStack {
       '-cp',
       path.join(libs, '*'),
       'com.amazonaws.services.dynamodbv2.local.main.ServerRunner',
-      '-dbPath',
-      data,
+      '-inMemory',
       '-sharedDb',
       '-disableTelemetry',
       '-port',
