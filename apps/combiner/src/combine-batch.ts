@@ -249,7 +249,7 @@ export class CombineBatch {
   private async readCsv(
     engine: Engine,
     { path: file, sequential, evidence }: Fetched,
-    read: (csv: ReturnType<typeof csvSource>) => Promise<void>,
+    read: (csv: ReturnType<typeof csvSource>) => Promise<unknown>,
   ): Promise<{ defect: FileReason; detail: string } | undefined> {
     let failure: unknown;
     for (const strict of [true, false]) {
