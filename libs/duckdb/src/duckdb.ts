@@ -56,12 +56,6 @@ export class Engine {
     return Number(Object.values(row ?? { n: 0 })[0] ?? 0);
   }
 
-  /** The same rows chunk by chunk, for results of any size. */
-  async *stream<T extends Row>(sql: string, values?: Record<string, DuckDBValue>): AsyncGenerator<T[]> {
-    const result = await this.connection.stream(sql, values);
-    for await (const chunk of result.yieldRowObjectJs()) yield chunk as T[];
-  }
-
   close(): void {
     this.connection.closeSync();
     this.instance.closeSync();
