@@ -57,7 +57,7 @@ const result = await build({
   metafile: true,
   logLevel: 'error',
   external: ['@duckdb/node-bindings*'], // a native library
-  loader: { '.sql': 'text' },
+  loader: { '.sql': 'text', '.py': 'text' },
   plugins: [decoratorMetadata, optionalPeers],
 });
 for (const [file, { bytes, inputs }] of Object.entries(result.metafile.outputs)) {

@@ -1,4 +1,4 @@
-// node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not done.
+// node tools/set-up.mjs [spark]: installs packages, fetches the servers of the local stack and builds, as far as it is not done.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -9,11 +9,12 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const SERVERS = ['kafka', 'dynamodb', 's3'];
 
 /** Everything that `npm start` and the tests need. Ends the process with one clear message where it cannot be had. */
-export function setUp({ stack = true, build = true } = {}) {
+export function setUp({ stack = true, build = true, spark = false } = {}) {
   checkNode();
   if (stack) checkCommands();
   installPackages();
   if (stack) fetchStack();
+  if (spark) fetchSpark();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
 
@@ -70,17 +71,52 @@ function installPackages() {
 const stackStamp = path.join(root, '.stack', '.fetched');
 const stackIsThere = () => isStamped(stackStamp, 'docker/stack/pom.xml');
 
+function fetchJars(profiles, to) {
+  for (const profile of profiles)
+    run('mvn', ['-q', '-B', '-ntp', '-f', 'docker/stack/pom.xml', '-P', profile, `-Dlibs=${to}`, 'generate-resources']);
+}
+
 function fetchStack() {
   if (stackIsThere()) return;
   process.stdout.write('fetching Kafka, DynamoDB Local and the S3 server …\n');
   const partial = path.join(root, '.stack.partial');
   rmSync(partial, { recursive: true, force: true });
-  for (const server of SERVERS)
-    run('mvn', ['-q', '-B', '-ntp', '-f', 'docker/stack/pom.xml', '-P', server, `-Dlibs=${partial}`, 'generate-resources']);
+  fetchJars(SERVERS, partial);
   rmSync(path.join(root, '.stack'), { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
   renameSync(partial, path.join(root, '.stack'));
   writeFileSync(stackStamp, stampOf('docker/stack/pom.xml'));
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) setUp();
+/** PySpark in a virtual environment, and the jars with which it speaks to S3. */
+function fetchSpark() {
+  const stamp = path.join(root, '.stack', '.spark');
+  const pins = ['docker/stack/pom.xml', 'glue/requirements-build.txt', 'glue/requirements.txt'];
+  const state = pins.map(stampOf).join('\n');
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === state) return;
+  process.stdout.write('fetching PySpark …\n');
+  const venv = path.join(root, '.stack', 'venv');
+  for (const old of [venv, path.join(root, '.stack', 'spark'), stamp]) rmSync(old, { recursive: true, force: true });
+  run(findPython(), ['-m', 'venv', venv]);
+  const install = ['install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', '--require-hashes'];
+  const pip = path.join(venv, 'bin', 'pip');
+  run(pip, [...install, '-r', 'glue/requirements-build.txt']);
+  run(pip, [...install, '--no-build-isolation', '-r', 'glue/requirements.txt']);
+  fetchJars(['spark'], path.join(root, '.stack'));
+  writeFileSync(stamp, state);
+}
+
+/** Spark 3.5 runs on Python 3.8 to 3.11; Glue 5.0 has 3.11. */
+function findPython() {
+  for (const command of ['python3.11', 'python3', 'python3.10', 'python3.9']) {
+    const { stdout } = spawnSync(command, ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])'], { encoding: 'utf8' });
+    const [major, minor] = (stdout ?? '').trim().split(' ').map(Number);
+    if (major === 3 && minor >= 8 && minor <= 11) return command;
+  }
+  return fail(
+    'Spark 3.5 needs Python 3.8 to 3.11 with venv: `apt-get install python3.11-venv` or `brew install python@3.11`.\n' +
+      'Without it, use the default engine: `npm start`.',
+  );
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) setUp({ spark: process.argv.includes('spark') });

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { root, setUp } from './set-up.mjs';
 
 const args = process.argv.slice(2);
-setUp({ stack: !args.join('=').includes('stack=compose') });
+const has = (option) => args.join('=').includes(option);
+setUp({ stack: !has('stack=compose'), spark: has('engine=glue') });
 const child = spawn(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/main.js'), ...args], {
   cwd: root,
   stdio: 'inherit',

@@ -1,9 +1,36 @@
-import { setUp } from '@music/service';
-import { Command } from 'commander';
+import { GlueClient } from '@aws-sdk/client-glue';
+import { setUpGlueJob } from '@music/job-runners';
+import { type Stores, type StoresConfig, setUp } from '@music/service';
+import { Command, Option } from 'commander';
 import { addEventCommands } from './event-commands';
 import { addKpiCommands } from './kpi-commands';
 import { addRunCommands } from './run-commands';
+import { UsageError, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
+
+interface SetUpOptions {
+  readonly glue: boolean;
+  readonly glueRole?: string;
+  readonly glueWorkerType: string;
+  readonly glueWorkers: number;
+  readonly glueTimeout: number;
+  readonly json: boolean;
+}
+
+async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omit<SetUpOptions, 'glue' | 'json'>) {
+  const client = new GlueClient({ region: config.awsRegion });
+  try {
+    return await setUpGlueJob(client, objects, config.lakeBucket, {
+      jobName: config.glueJobName,
+      roleArn: options.glueRole ?? '',
+      workerType: options.glueWorkerType,
+      workers: options.glueWorkers,
+      timeoutMinutes: options.glueTimeout,
+    });
+  } finally {
+    client.destroy();
+  }
+}
 
 /** `music-kpis`. Exit codes: 0 done, 1 it did not succeed, 2 wrong usage. */
 export function cli(): Command {
@@ -15,16 +42,25 @@ export function cli(): Command {
   program
     .command('setup')
     .description('create the topics, tables and buckets that are not there')
+    .option('--glue', 'also create or update the AWS Glue job of the KPIs (GLUE_JOB_NAME), its script and its SQL', false)
+    .addOption(new Option('--glue-role <arn>', 'with --glue: the IAM role that the job runs as').env('GLUE_ROLE_ARN'))
+    .option('--glue-worker-type <type>', 'with --glue: size of a worker', 'G.1X')
+    .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)
+    .option('--glue-timeout <minutes>', 'with --glue: longest time of a job run', positive, 120)
     .option('--json', 'for programs', false)
-    .action(async ({ json }: { json: boolean }) =>
+    .action(async ({ json, glue, ...job }: SetUpOptions) =>
       withStores(async (stores, config) => {
+        if (glue && job.glueRole === undefined)
+          throw new UsageError('--glue needs --glue-role or GLUE_ROLE_ARN: the role that the job runs as');
         const { created } = await setUp(stores, config);
-        if (json) return printJson({ created });
+        const glueJob = glue ? await setUpGlue(stores, config, job) : undefined;
+        if (json) return printJson({ created, glue_job: glueJob });
         const count = (names: readonly string[], what: string) =>
           `${names.length} ${what}${names.length > 0 && names.length < 5 ? ` (${names.join(', ')})` : ''}`;
         print(
           `created ${count(created.buckets, 'buckets')}, ${count(created.tables, 'tables')}, ${count(created.topics, 'topics')}; the rest was there`,
         );
+        if (glueJob !== undefined) print(`Glue job ${config.glueJobName}: ${glueJob}`);
       }),
     );
   addRunCommands(program);

@@ -1,11 +1,12 @@
 import { LastingError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
-import { DuckDBRunner, type JobRunner, type KpiJob, type KpiJobSummary } from '@music/job-runners';
+import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary } from '@music/job-runners';
 import type { DayKpis } from '@music/kpis';
-import { type BatchVerdict, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
+import { type BatchVerdict, type JobInfo, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { Injectable } from '@nestjs/common';
 import { GlueTriggerConfig } from './glue-trigger.config';
+import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
 
 const TURN = 'lake';
@@ -27,7 +28,7 @@ export class ComputeKpis extends StagePerformer {
     private readonly config: GlueTriggerConfig,
   ) {
     super();
-    this.runner = new DuckDBRunner(runtime.stores.objects, runtime.scratch, config.duckdbLimits);
+    this.runner = openJobRunner(config, runtime.stores.objects, runtime.scratch);
   }
 
   async perform(work: Work): Promise<WorkOutcome> {
@@ -51,24 +52,36 @@ export class ComputeKpis extends StagePerformer {
 
   /** Starts or adopts the job, and gives its summary once it has one. */
   private async finishJob(run: Run, job: KpiJob): Promise<ObjectRef | 'running'> {
-    const { runs } = this.runtime.stores;
     const waitMs = this.config.jobPollSeconds * 1_000;
-    let jobRunId = run.job?.jobRunId;
-    let status = jobRunId === undefined ? ({ state: 'lost' } as const) : await this.runner.poll(jobRunId, waitMs);
+    const note = (info: Omit<JobInfo, 'engine'>) =>
+      this.runtime.stores.runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, ...info } });
+    // Another engine's job is not looked for: the setting was changed while it ran, and its result would be the same.
+    let jobRunId = run.job?.engine === this.runner.engine && run.job.message === undefined ? run.job.jobRunId : undefined;
+    let status: JobStatus = jobRunId === undefined ? { state: 'lost' } : await this.runner.poll(job, jobRunId, waitMs);
     if (jobRunId === undefined || status.state === 'lost') {
-      jobRunId = await this.runner.start(job);
-      await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId } });
-      status = await this.runner.poll(jobRunId, waitMs);
+      const started = await this.runner.start(job);
+      if ('busy' in started) {
+        await note({ waiting: started.busy });
+        return 'running';
+      }
+      jobRunId = started.jobRunId;
+      await note({ jobRunId });
+      status = await this.runner.poll(job, jobRunId, waitMs);
     }
-    if (status.state === 'running') return 'running';
-    if (status.state === 'succeeded') {
-      await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId, summary: status.summary } });
-      return status.summary;
+    switch (status.state) {
+      case 'lost':
+        return 'running'; // it is started again at the next look
+      case 'running':
+        if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
+        return 'running';
+      case 'succeeded':
+        await note({ jobRunId, summary: status.summary, logs: status.logs });
+        return status.summary;
+      case 'failed':
+        await note({ jobRunId, message: status.message, logs: status.logs });
+        if (status.lasting) throw new KpiJobFailed(`KPI job ${jobRunId}: ${status.message}`);
+        throw new Error(`KPI job ${jobRunId}: ${status.message}`);
     }
-    const message = status.state === 'failed' ? status.message : 'the job is lost';
-    await runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, jobRunId, message } });
-    if (status.state === 'failed' && status.lasting) throw new KpiJobFailed(message);
-    throw new Error(`KPI job ${jobRunId}: ${message}`);
   }
 
   private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
@@ -82,6 +95,8 @@ export class ComputeKpis extends StagePerformer {
       version,
       computed_at: new Date().toISOString(),
       engine: summary.engine,
+      job_run_id: run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '',
+      sql_version: summary.sqlVersion,
       songs_version: songsVersion(job.songs),
     };
     for (const { date, kpis: object } of summary.days) {
@@ -96,20 +111,22 @@ export class ComputeKpis extends StagePerformer {
       days: summary.days.length,
       notes: notesOf(summary),
       rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
-      job: { engine: summary.engine, jobRunId: run.job?.jobRunId ?? '', ...(await runs.findRun(runId))?.job, seconds: summary.seconds },
+      job: { ...(await runs.findRun(runId))?.job, engine: summary.engine, seconds: summary.seconds },
     };
     await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]);
   }
 
-  private async jobOf({ runId }: Run): Promise<KpiJob> {
+  private async jobOf({ runId, manifest, backfill }: Run): Promise<KpiJob> {
     const { runs, objects } = this.runtime.stores;
     const verdicts: BatchVerdict[] = [];
     for (const { batch, verdict } of await runs.listBatches(runId)) {
       if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
       verdicts.push(await objects.readJson<BatchVerdict>(verdict));
     }
+    const dates = backfill === undefined || manifest === undefined ? undefined : (await objects.readJson<Manifest>(manifest)).dates;
     return {
       runId,
+      dates,
       lakeBucket: this.config.lakeBucket,
       resultBucket: this.config.intermediateBucket,
       resultPrefix: `runs/${runId}/result/`,

@@ -1,10 +1,12 @@
 import { EngineServiceConfig, Setting } from '@music/service';
-import { IsIn, IsNumber, Max, Min } from 'class-validator';
+import { IsIn, IsInt, IsNumber, Matches, Max, Min } from 'class-validator';
+
+const K8S_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 export class GlueTriggerConfig extends EngineServiceConfig {
-  @Setting('KPI_RUNNER', 'engine of the KPI job: duckdb, in this service')
-  @IsIn(['duckdb'])
-  kpiRunner: string = 'duckdb';
+  @Setting('KPI_RUNNER', 'engine of the KPI job: `duckdb` in this service, `glue` on AWS Glue, `spark-kubernetes` as Jobs of this cluster')
+  @IsIn(['duckdb', 'glue', 'spark-kubernetes'])
+  kpiRunner: 'duckdb' | 'glue' | 'spark-kubernetes' = 'duckdb';
 
   @Setting('JOB_POLL_SECONDS', 'seconds between two looks at a running KPI job')
   @IsNumber()
@@ -12,7 +14,61 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Max(3_600)
   jobPollSeconds: number = 10;
 
+  @Setting('JOB_TIMEOUT_MINUTES', 'a KPI job on Glue or Kubernetes that takes longer is stopped')
+  @IsInt()
+  @Min(1)
+  @Max(2_880)
+  jobTimeoutMinutes: number = 120;
+
   @Setting('UNKNOWN_TRACKS', 'listens of tracks that songs does not have: `keep` them as genre Unknown, or `reject` them')
   @IsIn(['keep', 'reject'])
   unknownTracks: 'keep' | 'reject' = 'keep';
+
+  @Setting('SPARK_IMAGE', 'image of the Spark driver and executors, see docker/spark/Dockerfile')
+  @Matches(/^\S{1,512}$/)
+  sparkImage: string = 'music/spark:dev';
+
+  @Setting('SPARK_IMAGE_PULL_POLICY', 'when Kubernetes fetches that image: Always, IfNotPresent or Never')
+  @IsIn(['Always', 'IfNotPresent', 'Never'])
+  sparkImagePullPolicy: string = 'IfNotPresent';
+
+  @Setting('SPARK_NAMESPACE', 'namespace of the Spark Jobs')
+  @Matches(K8S_NAME)
+  sparkNamespace: string = 'music';
+
+  @Setting('SPARK_SERVICE_ACCOUNT', 'service account of the Spark driver')
+  @Matches(K8S_NAME)
+  sparkServiceAccount: string = 'spark-driver';
+
+  @Setting('SPARK_EXECUTORS', 'executor pods; 0: the driver does all the work')
+  @IsInt()
+  @Min(0)
+  @Max(1_000)
+  sparkExecutors: number = 0;
+
+  @Setting('SPARK_MEMORY_MB', 'MiB of heap of the driver and of each executor')
+  @IsInt()
+  @Min(512)
+  @Max(1_048_576)
+  sparkMemoryMb: number = 1_024;
+
+  @Setting('SPARK_CORES', 'cores of the driver and of each executor')
+  @IsInt()
+  @Min(1)
+  @Max(64)
+  sparkCores: number = 1;
+
+  @Setting('SPARK_KEEP_SECONDS', 'finished Spark Jobs are removed after so long')
+  @IsInt()
+  @Min(60)
+  @Max(2_592_000)
+  sparkKeepSeconds: number = 86_400;
+
+  @Setting('SPARK_CONFIG_MAP', 'config map whose entries the Spark driver gets as environment')
+  @Matches(K8S_NAME)
+  sparkConfigMap: string = 'music-settings';
+
+  @Setting('SPARK_SECRET', 'secret whose entries the Spark driver gets as environment, if there is one')
+  @Matches(K8S_NAME)
+  sparkSecret: string = 'music-secrets';
 }

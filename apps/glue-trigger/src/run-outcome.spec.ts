@@ -4,6 +4,7 @@ import { finalRows, songsVersion } from './run-outcome';
 const summary: KpiJobSummary = {
   runId: 'r',
   engine: 'duckdb',
+  sqlVersion: 'v',
   days: [],
   runRows: 90,
   newListens: 70,

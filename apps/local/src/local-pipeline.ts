@@ -1,10 +1,12 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { GlueClient } from '@aws-sdk/client-glue';
 import { STAGES, type Stage } from '@music/events';
+import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, StoresConfig, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { mapLimited } from '@music/storage';
-import { Child, LocalStack, workspaceRoot } from '@music/testing';
+import { Child, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -25,12 +27,16 @@ const LOCAL_DEFAULTS = {
   SOURCE_VERSIONS: 'false',
   SENSOR_POLL_SECONDS: '0.2',
   SENSOR_QUIET_SECONDS: '0',
-  JOB_POLL_SECONDS: '2',
+  JOB_POLL_SECONDS: '0.5',
   LOG_LEVEL: 'info',
   GRACE_SECONDS: '10',
 };
 
+/** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
+export const LOCAL_ENGINES = ['duckdb', 'glue'] as const;
+
 export interface LocalPipelineOptions {
+  readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Use the servers of `docker/compose.yaml` instead of starting some. */
   readonly compose?: boolean;
   /** Settings of the services. */
@@ -47,16 +53,19 @@ export class LocalPipeline {
     readonly env: Readonly<Record<string, string>>,
     readonly config: StoresConfig,
     readonly stores: Stores,
+    readonly glue: GlueEndpoint | undefined,
   ) {}
 
   /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
-  static async start({ compose = false, env: settings = {} }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
+  static async start({ compose = false, engine = 'duckdb', env: settings = {} }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
     const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'));
     const inherited = Object.fromEntries(
       Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
     ) as Record<string, string>;
-    const endpoints = stack?.env ?? COMPOSE_STACK;
+    const servers = stack?.env ?? COMPOSE_STACK;
+    const glue = engine === 'glue' ? await GlueEndpoint.start(servers) : undefined;
+    const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url, KPI_RUNNER: 'glue' }) };
     const env = {
       ...LOCAL_DEFAULTS,
       SCRATCH_DIR: path.join(dir, 'scratch'),
@@ -69,15 +78,28 @@ export class LocalPipeline {
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];
     const config = loadSettings(StoresConfig, env);
-    const pipeline = new LocalPipeline(dir, stack, env, config, openStores(config, 'music-local', serviceLogger('local', 'silent')));
+    const pipeline = new LocalPipeline(dir, stack, env, config, openStores(config, 'music-local', serviceLogger('local', 'silent')), glue);
     try {
       await setUp(pipeline.stores, config);
+      if (glue !== undefined) await pipeline.setUpGlue();
       await Promise.all(STAGES.map((stage) => pipeline.startService(stage)));
       return pipeline;
     } catch (error) {
       await pipeline.stop();
       throw error;
     }
+  }
+
+  private async setUpGlue(): Promise<void> {
+    const client = new GlueClient({ region: this.config.awsRegion });
+    await setUpGlueJob(client, this.stores.objects, this.config.lakeBucket, {
+      jobName: this.config.glueJobName,
+      roleArn: 'arn:aws:iam::000000000000:role/local',
+      workerType: 'G.1X',
+      workers: 2,
+      timeoutMinutes: 120,
+    });
+    client.destroy();
   }
 
   /** One more process of a stage; resolves when it takes events. */
@@ -116,6 +138,7 @@ export class LocalPipeline {
   async stop(): Promise<void> {
     await Promise.all([...this.services.values()].flat().map((child) => child.stop(15_000)));
     this.stores.close();
+    await this.glue?.stop();
     await this.stack?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }

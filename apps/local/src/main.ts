@@ -13,8 +13,8 @@ import {
   yesterday,
 } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
-import { Command, InvalidArgumentError } from 'commander';
-import { LocalPipeline, deliveryFiles } from './local-pipeline';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { LOCAL_ENGINES, LocalPipeline, deliveryFiles } from './local-pipeline';
 
 interface Options {
   readonly data: string[];
@@ -22,6 +22,7 @@ interface Options {
   readonly keep: boolean;
   readonly date?: string;
   readonly stack: 'own' | 'compose';
+  readonly engine: (typeof LOCAL_ENGINES)[number];
 }
 
 const MAX_DAYS_SHOWN = 7;
@@ -41,14 +42,11 @@ function program(): Command {
       if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date))) throw new InvalidArgumentError('expected YYYY-MM-DD.');
       return date;
     })
-    .option(
-      '--stack <own|compose>',
-      'servers: started here, or those of docker/compose.yaml',
-      (stack: string) => {
-        if (stack !== 'own' && stack !== 'compose') throw new InvalidArgumentError('expected own or compose.');
-        return stack;
-      },
-      'own',
+    .addOption(
+      new Option('--stack <stack>', 'servers: started here, or those of docker/compose.yaml').choices(['own', 'compose']).default('own'),
+    )
+    .addOption(
+      new Option('--engine <engine>', 'of the KPI job: DuckDB, or the PySpark script of AWS Glue').choices(LOCAL_ENGINES).default('duckdb'),
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 }
@@ -62,7 +60,7 @@ async function main(): Promise<number> {
   for (const folder of folders) await deliveryFiles(folder); // before anything is started
   const began = Date.now();
   say('starting Kafka, DynamoDB, S3 and the five services …');
-  const pipeline = await LocalPipeline.start({ compose: options.stack === 'compose' });
+  const pipeline = await LocalPipeline.start({ compose: options.stack === 'compose', engine: options.engine });
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('interrupted'));
   });
@@ -161,7 +159,7 @@ function whereText({ config }: LocalPipeline, runs: readonly RunReport[]): strin
   return table(['what', 'where'], rows);
 }
 
-function keepText({ env }: LocalPipeline): string {
+function keepText({ env, glue }: LocalPipeline): string {
   const names = [
     'KAFKA_BROKERS',
     'AWS_ENDPOINT_URL_DYNAMODB',
@@ -170,6 +168,7 @@ function keepText({ env }: LocalPipeline): string {
     'AWS_REGION',
     'AWS_ACCESS_KEY_ID',
     'AWS_SECRET_ACCESS_KEY',
+    ...(glue === undefined ? [] : ['AWS_ENDPOINT_URL_GLUE']),
   ];
   return [
     '\nEverything stays up until Ctrl-C. In another terminal:',

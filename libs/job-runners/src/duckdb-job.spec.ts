@@ -1,94 +1,25 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { Engine, text } from '@music/duckdb';
-import type { DayKpis } from '@music/kpis';
-import { ObjectStore, type StoredObject } from '@music/storage';
-import { LocalStack } from '@music/testing';
+import type { StoredObject } from '@music/storage';
 import { runDuckDBJob } from './duckdb-job';
 import { DuckDBRunner } from './duckdb-runner';
-import type { KpiJob, KpiJobSummary } from './job-runner';
+import type { KpiJob } from './job-runner';
+import { KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
 
 jest.setTimeout(90_000);
 
-type Listen = [user: string, track: string, time: string];
-type Song = [track: string, genre: string | null, name: string | null, ms: number | null, popularity: number | null];
-
 describe('the KPI job', () => {
-  let stack: LocalStack;
-  let store: ObjectStore;
-  let scratch: string;
-  let n = 0;
-  const limits = { memoryBytes: 256 * 2 ** 20, threads: 2 };
+  let fixture: KpiJobFixture;
   const unhurried = new AbortController().signal;
 
   beforeAll(async () => {
-    stack = await LocalStack.start(['s3']);
-    scratch = await mkdtemp(path.join(tmpdir(), 'kpi-job-spec-'));
-    const s3 = new S3Client({
-      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
-      forcePathStyle: true,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
-    store = new ObjectStore(s3);
-    for (const Bucket of ['lake', 'intermediate']) await s3.send(new CreateBucketCommand({ Bucket }));
+    fixture = await KpiJobFixture.start();
   });
-  afterAll(async () => {
-    await stack.stop();
-    await rm(scratch, { recursive: true });
-  });
-  beforeEach(() => store.deletePrefix('lake', 'listens/'));
+  afterAll(() => fixture.stop());
+  beforeEach(() => fixture.store.deletePrefix('lake', 'listens/'));
 
-  async function parquet(sql: string, rows: readonly (readonly (string | number | null)[])[]): Promise<StoredObject> {
-    const dir = await mkdtemp(path.join(scratch, 'in-'));
-    const engine = await Engine.open(dir, limits);
-    const literal = (cell: string | number | null) => (cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell));
-    const file = path.join(dir, 'x.parquet');
-    await engine.run(
-      `COPY (${sql} FROM (VALUES ${rows.map((row) => `(${row.map(literal).join(', ')})`).join(', ')}) AS t(c0, c1, c2, c3, c4)) TO ${text(file)} (FORMAT parquet)`,
-    );
-    engine.close();
-    return store.upload('intermediate', `in/${(n += 1)}.parquet`, file);
-  }
-
-  async function job(runId: string, listens: Listen[], songs: Song[], keepUnknownTracks = true): Promise<KpiJob> {
-    const cast =
-      'SELECT 0 AS file, c0 AS user_id, c1 AS track_id, CAST(c2 AS TIMESTAMP) AS listened_at, CAST(CAST(c2 AS TIMESTAMP) AS DATE) AS listen_date';
-    return {
-      runId,
-      lakeBucket: 'lake',
-      resultBucket: 'intermediate',
-      resultPrefix: `runs/${runId}/result/`,
-      keepUnknownTracks,
-      listens: [
-        await parquet(
-          cast,
-          listens.map((row) => [...row, null, null]),
-        ),
-      ],
-      songs: [
-        await parquet(
-          `SELECT c0 AS track_id, c1 AS track_genre, c2 AS track_name, 'A' AS artists, CAST(c3 AS BIGINT) AS duration_ms, CAST(c4 AS BIGINT) AS popularity`,
-          songs,
-        ),
-      ],
-      users: [
-        await parquet('SELECT c0 AS user_id', [
-          ['u1', null, null, null, null],
-          ['u2', null, null, null, null],
-        ]),
-      ],
-    };
-  }
-
-  async function run(made: KpiJob): Promise<{ summary: KpiJobSummary; days: Record<string, DayKpis> }> {
-    const summary = await store.readJson<KpiJobSummary>(await runDuckDBJob(made, store, scratch, limits, unhurried));
-    const days: Record<string, DayKpis> = {};
-    for (const { date, kpis } of summary.days) days[date] = await store.readJson<DayKpis>(kpis);
-    return { summary, days };
-  }
+  const job = (runId: string, listens: Listen[], songs: Song[], keepUnknownTracks = true) =>
+    fixture.job(runId, listens, songs, { keepUnknownTracks });
+  const run = async (made: KpiJob): Promise<Result> =>
+    fixture.resultOf(await runDuckDBJob(made, fixture.store, fixture.scratch, fixture.limits, unhurried));
 
   const SONGS: Song[] = [
     ['t1', 'pop', 'One', 60_000, 5],
@@ -196,9 +127,19 @@ describe('the KPI job', () => {
     expect(after.days['2024-06-25']).toMatchObject({ listen_count: 3, unique_listeners: 2 });
     expect((await run(b)).days).toEqual(after.days);
     expect((await run(a)).days['2024-06-25']).toEqual(after.days['2024-06-25']);
-    await store.deletePrefix('lake', 'listens/');
+    await fixture.store.deletePrefix('lake', 'listens/');
     await run(b);
     expect((await run(a)).days['2024-06-25']).toEqual(after.days['2024-06-25']);
+  });
+
+  it("takes the place of what another engine left of the same run's listens", async () => {
+    const made = await job('r1', [['u1', 't1', '2024-06-25 10:00:00']], SONGS);
+    await fixture.store.copy(made.listens[0] as StoredObject, 'lake', 'listens/date=2024-06-25/run=r1/part-0.parquet');
+    await fixture.store.copy(made.listens[0] as StoredObject, 'lake', 'listens/date=2024-06-25/run=r10/part-0.parquet');
+    expect((await run(made)).summary.newListens).toBe(0); // r10 has it
+    const keys = [];
+    for await (const { key } of fixture.store.list('lake', 'listens/')) keys.push(key);
+    expect(keys).toEqual(['listens/date=2024-06-25/run=r1/listens.parquet', 'listens/date=2024-06-25/run=r10/part-0.parquet']);
   });
 
   it('works on many days a day at a time', async () => {
@@ -209,14 +150,22 @@ describe('the KPI job', () => {
   });
 
   it('is followed through its runner, started once a run, and lost with its process', async () => {
-    const runner = new DuckDBRunner(store, scratch, limits);
+    const runner = new DuckDBRunner(fixture.store, fixture.scratch, fixture.limits);
     const made = await job('r1', [['u1', 't1', '2024-06-25 10:00:00']], SONGS);
-    const [id, same] = [await runner.start(made), await runner.start(made)];
+    const start = async (each: KpiJob) => ((await runner.start(each)) as { jobRunId: string }).jobRunId;
+    const [id, same] = [await start(made), await start(made)];
     expect(same).toBe(id);
-    expect(await runner.poll(id, 30_000)).toMatchObject({ state: 'succeeded', summary: { bucket: 'lake', key: 'runs/r1/summary.json' } });
-    expect(await runner.poll(id, 0)).toEqual({ state: 'lost' });
-    const broken = await runner.start({ ...made, songs: [{ ...(made.songs[0] as StoredObject), key: 'gone' }] });
-    expect(await runner.poll(broken, 30_000)).toMatchObject({ state: 'failed', lasting: true, message: expect.stringContaining('gone') });
+    expect(await runner.poll(made, id, 30_000)).toMatchObject({
+      state: 'succeeded',
+      summary: { bucket: 'lake', key: 'runs/r1/summary.json' },
+    });
+    expect(await runner.poll(made, id, 0)).toEqual({ state: 'lost' });
+    const gone = { ...made, songs: [{ ...(made.songs[0] as StoredObject), key: 'gone' }] };
+    expect(await runner.poll(gone, await start(gone), 30_000)).toMatchObject({
+      state: 'failed',
+      lasting: true,
+      message: expect.stringContaining('gone'),
+    });
     await runner.close();
   });
 });

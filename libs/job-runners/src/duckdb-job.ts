@@ -1,11 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
 import { type ObjectStore, type StoredObject, downloadAll } from '@music/storage';
-import { type KpiJob, type KpiJobSummary, lakeKey, lakePrefix, summaryKey } from './job-runner';
-import { MODELS, countedListensSql } from './kpi-models';
+import { type KpiJob, type KpiJobSummary, lakePrefix, lakeRunPrefix, summaryKey } from './job-runner';
+import { MODELS, MODELS_VERSION, countedListensSql } from './kpi-models';
 
 /** With more days than this the rows are parted by day first, so that no day reads those of all others. */
 const DAYS_READ_TOGETHER = 8;
@@ -40,11 +40,13 @@ export async function runDuckDBJob(
     await sql.run(`CREATE TABLE catalogue AS ${MODELS.catalogue}`);
     const unreadableDurations = await sql.count('SELECT count(*) FROM songs WHERE duration_ms IS NULL');
 
-    let all = `read_parquet(${textList(listens)})`;
-    const dates = (await sql.rows<{ date: string }>(`SELECT DISTINCT CAST(listen_date AS VARCHAR) AS date FROM ${all} ORDER BY date`)).map(
-      ({ date }) => date,
-    );
-    if (dates.length > DAYS_READ_TOGETHER) {
+    let all = listens.length === 0 ? `(${EMPTY_LISTENS})` : `read_parquet(${textList(listens)})`;
+    const dates =
+      job.dates ??
+      (await sql.rows<{ date: string }>(`SELECT DISTINCT CAST(listen_date AS VARCHAR) AS date FROM ${all} ORDER BY date`)).map(
+        ({ date }) => date,
+      );
+    if (listens.length > 0 && dates.length > DAYS_READ_TOGETHER) {
       const parted = path.join(dir, 'by-day');
       await sql.run(`COPY (SELECT * FROM ${all}) TO ${text(parted)} (FORMAT parquet, PARTITION_BY (listen_date))`);
       await rm(path.join(dir, 'listens'), { recursive: true });
@@ -54,31 +56,33 @@ export async function runDuckDBJob(
     const totals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     for (const date of dates) {
       signal.throwIfAborted();
-      const older = await otherRunsListens(store, job, date);
-      const olderFiles = await downloadAll(store, older, path.join(dir, `lake-${date}`));
-      const file = path.join(dir, `new-${date}.parquet`);
-      // Dates come out of a DATE column, so they can hold nothing but a date.
+      const folder = path.join(dir, `lake-${date}`);
+      const file = path.join(folder, 'new.parquet');
+      await mkdir(folder, { recursive: true });
+      const { own, others } = await lakeOf(store, job, date);
+      const older = await downloadAll(store, job.dates === undefined ? others : [...others, ...own], path.join(folder, 'older'));
+      // Dates are those of a DATE column or were checked by who asked for them, so they can hold nothing but a date.
       await sql.run(
         `CREATE OR REPLACE VIEW run_listens AS SELECT user_id, track_id, listened_at, listen_date FROM ${all} WHERE listen_date = DATE ${text(date)}`,
       );
       await sql.run(
-        `CREATE OR REPLACE VIEW lake_listens AS ${olderFiles.length === 0 ? EMPTY_LISTENS : `SELECT * FROM read_parquet(${textList(olderFiles)}, hive_partitioning = false)`}`,
+        `CREATE OR REPLACE VIEW lake_listens AS ${older.length === 0 ? EMPTY_LISTENS : `SELECT user_id, track_id, listened_at, listen_date FROM read_parquet(${textList(older)}, hive_partitioning = false)`}`,
       );
       await sql.run(`COPY (${MODELS.new_listens}) TO ${text(file)} (FORMAT parquet, ${PARQUET})`);
-      const upload = store.upload(job.lakeBucket, lakeKey(date, job.runId), file);
-      upload.catch(() => undefined); // awaited with its day
+      const written = job.dates === undefined ? replaceInLake(store, job, date, own, file) : Promise.resolve();
+      written.catch(() => undefined); // awaited with its day
       await sql.run(`CREATE OR REPLACE VIEW new_listens AS SELECT * FROM read_parquet(${text(file)})`);
       await sql.run(
-        `CREATE OR REPLACE VIEW day_listens AS SELECT * FROM new_listens${olderFiles.length === 0 ? '' : ' UNION ALL SELECT * FROM lake_listens'}`,
+        `CREATE OR REPLACE VIEW day_listens AS SELECT * FROM new_listens${older.length === 0 ? '' : ' UNION ALL SELECT * FROM lake_listens'}`,
       );
       const kpis = await dayKpis(sql, date, job.keepUnknownTracks);
       const [report] = await sql.rows<Record<keyof typeof totals, bigint>>(MODELS.run_report);
       for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += Number(report?.[name] ?? 0);
       // The next day is computed while this one's objects are written.
-      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), upload]).then(
-        async ([object, lake]) => {
-          await Promise.all([rm(file), rm(path.join(dir, `lake-${date}`), { recursive: true, force: true })]);
-          return { date, kpis: object, lake };
+      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), written]).then(
+        async ([object]) => {
+          await rm(folder, { recursive: true, force: true });
+          return { date, kpis: object };
         },
       );
       day.catch(() => undefined); // awaited below
@@ -88,6 +92,7 @@ export async function runDuckDBJob(
     const summary: KpiJobSummary = {
       runId: job.runId,
       engine: 'duckdb',
+      sqlVersion: MODELS_VERSION,
       days: await Promise.all(days),
       runRows: totals.run_rows,
       newListens: totals.new_listens,
@@ -104,12 +109,23 @@ export async function runDuckDBJob(
   }
 }
 
-/** The lake's objects of a day that other runs left there. */
-async function otherRunsListens(store: ObjectStore, job: KpiJob, date: string): Promise<StoredObject[]> {
-  const own = lakeKey(date, job.runId);
+/** The lake's objects of a day: those of this run, and those of all others. */
+async function lakeOf(store: ObjectStore, job: KpiJob, date: string): Promise<{ own: StoredObject[]; others: StoredObject[] }> {
+  const own: StoredObject[] = [];
   const others: StoredObject[] = [];
-  for await (const object of store.list(job.lakeBucket, lakePrefix(date))) if (object.key !== own) others.push(object);
-  return others;
+  for await (const object of store.list(job.lakeBucket, lakePrefix(date))) {
+    if (!object.key.endsWith('.parquet')) continue; // Spark leaves folder markers
+    (object.key.startsWith(lakeRunPrefix(date, job.runId)) ? own : others).push(object);
+  }
+  return { own, others };
+}
+
+/** Puts the run's new listens of a day into the lake, in place of what an earlier try, or another engine, left of them. */
+async function replaceInLake(store: ObjectStore, job: KpiJob, date: string, own: readonly StoredObject[], file: string): Promise<void> {
+  const key = `${lakeRunPrefix(date, job.runId)}listens.parquet`;
+  // First: a run's listens count only once its job is done, so that they may be missing for a moment, but not be there twice.
+  for (const object of own) if (object.key !== key) await store.deleteIfUnchanged(object);
+  await store.upload(job.lakeBucket, key, file);
 }
 
 async function dayKpis(sql: Engine, date: string, keepUnknownTracks: boolean): Promise<DayKpis> {

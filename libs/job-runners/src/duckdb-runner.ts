@@ -3,7 +3,7 @@ import type { DuckDBLimits } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectStore } from '@music/storage';
 import { runDuckDBJob } from './duckdb-job';
-import type { JobRunner, JobStatus, KpiJob } from './job-runner';
+import type { JobRunner, JobStart, JobStatus, KpiJob } from './job-runner';
 
 /** Runs KPI jobs in this process. A job ends with its process and is started again by whoever takes the run over. */
 export class DuckDBRunner implements JobRunner {
@@ -17,18 +17,18 @@ export class DuckDBRunner implements JobRunner {
     private readonly limits: DuckDBLimits,
   ) {}
 
-  async start(job: KpiJob): Promise<string> {
-    for (const [id, { runId, status }] of this.jobs) if (runId === job.runId && status.state === 'running') return id;
+  async start(job: KpiJob): Promise<JobStart> {
+    for (const [jobRunId, { runId, status }] of this.jobs) if (runId === job.runId && status.state === 'running') return { jobRunId };
     const id = `duckdb-${randomUUID()}`;
     const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal).then(
       (summary) => this.end(id, { state: 'succeeded', summary }),
       (error: unknown) => this.end(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
     );
     this.jobs.set(id, { runId: job.runId, ended, status: { state: 'running' } });
-    return id;
+    return { jobRunId: id };
   }
 
-  async poll(jobRunId: string, waitMs: number): Promise<JobStatus> {
+  async poll(_job: KpiJob, jobRunId: string, waitMs: number): Promise<JobStatus> {
     const job = this.jobs.get(jobRunId);
     if (job === undefined) return { state: 'lost' };
     let timer: NodeJS.Timeout | undefined;

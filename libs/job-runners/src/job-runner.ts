@@ -3,8 +3,10 @@ import type { ObjectRef } from '@music/events';
 /** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
 export interface KpiJob {
   readonly runId: string;
-  /** Parquet objects of the listens that passed, as the combiner wrote them. */
+  /** Parquet objects of the listens that passed, as the combiner wrote them. None for a backfill. */
   readonly listens: readonly ObjectRef[];
+  /** For a backfill: the days to compute again from the lake, ascending, YYYY-MM-DD. */
+  readonly dates?: readonly string[];
   /** Parquet objects of the catalogue and of the users. */
   readonly songs: readonly ObjectRef[];
   readonly users: readonly ObjectRef[];
@@ -19,7 +21,9 @@ export interface KpiJob {
 export interface KpiJobSummary {
   readonly runId: string;
   readonly engine: string;
-  readonly days: readonly { readonly date: string; readonly kpis: ObjectRef; readonly lake?: ObjectRef }[];
+  /** Of the models that ran, see MODELS_VERSION. */
+  readonly sqlVersion: string;
+  readonly days: readonly { readonly date: string; readonly kpis: ObjectRef }[];
   /** Rows of the run that passed validation, repetitions included. */
   readonly runRows: number;
   readonly newListens: number;
@@ -29,25 +33,30 @@ export interface KpiJobSummary {
   readonly seconds: number;
 }
 
+export type JobStart =
+  | { readonly jobRunId: string }
+  /** The engine takes no job now: ask again later. */
+  | { readonly busy: string };
+
 export type JobStatus =
-  | { readonly state: 'running' }
-  | { readonly state: 'succeeded'; readonly summary: ObjectRef }
-  | { readonly state: 'failed'; readonly message: string; readonly lasting: boolean }
+  | { readonly state: 'running'; readonly logs?: string }
+  | { readonly state: 'succeeded'; readonly summary: ObjectRef; readonly logs?: string }
+  | { readonly state: 'failed'; readonly message: string; readonly lasting: boolean; readonly logs?: string }
   /** Nobody knows this job any more: the process that did it is gone. It may be started again. */
   | { readonly state: 'lost' };
 
 /** An engine that runs KPI jobs. Running one twice gives the same lake and the same result. */
 export interface JobRunner {
   readonly engine: string;
-  /** Starts the run's job, or adopts the one that is under way. Gives the job's id. */
-  start(job: KpiJob): Promise<string>;
+  /** Starts the run's job, or adopts the one that is under way or was done. Gives the job's id. */
+  start(job: KpiJob): Promise<JobStart>;
   /** How the job stands; where the engine can tell at once, this waits up to `waitMs` for its end. */
-  poll(jobRunId: string, waitMs: number): Promise<JobStatus>;
+  poll(job: KpiJob, jobRunId: string, waitMs: number): Promise<JobStatus>;
   /** Ends what can be ended when the service stops. A job that lives elsewhere goes on and is adopted again. */
   close(): Promise<void>;
 }
 
-/** A run's object in the lake: one a day and run, so that writing it again replaces it. */
-export const lakeKey = (date: string, runId: string): string => `listens/date=${date}/${runId}.parquet`;
+/** The lake's listens of a day, those of each run below a folder of its own, so that a run's can be written again. */
 export const lakePrefix = (date: string): string => `listens/date=${date}/`;
+export const lakeRunPrefix = (date: string, runId: string): string => `${lakePrefix(date)}run=${runId}/`;
 export const summaryKey = (runId: string): string => `runs/${runId}/summary.json`;

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import catalogue from '@music/glue/sql/catalogue.sql';
 import countedListens from '@music/glue/sql/counted_listens.sql';
 import day from '@music/glue/sql/day.sql';
@@ -23,3 +24,6 @@ export const MODELS = {
 
 export const countedListensSql = (keepUnknownTracks: boolean): string =>
   MODELS.counted_listens.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');
+
+/** Names the models by their content; a day's item says which made it. */
+export const MODELS_VERSION = createHash('sha256').update(JSON.stringify(MODELS)).digest('hex').slice(0, 12);

@@ -41,6 +41,9 @@ export interface Provenance {
   readonly version: number;
   readonly computed_at: string;
   readonly engine: string;
+  readonly job_run_id: string;
+  /** Content hash of the models. */
+  readonly sql_version: string;
   /** Content hash of the song catalogue. */
   readonly songs_version: string;
 }

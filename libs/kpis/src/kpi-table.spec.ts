@@ -28,6 +28,8 @@ const from = (version: number) => ({
   version,
   computed_at: '2024-06-26T00:00:00Z',
   engine: 'duckdb',
+  job_run_id: 'j',
+  sql_version: 's',
   songs_version: 'x',
 });
 

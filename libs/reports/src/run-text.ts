@@ -32,9 +32,11 @@ export function describeRun(run: RunReport): string {
     lines.push(
       `      ${number(unknownTrackListens)} of unknown tracks, ${number(unknownUserListens)} of unknown users; ${number(unreadableDurations)} songs without a readable duration`,
     );
+  const problem = run.job?.message ?? run.job?.waiting;
   if (run.job !== undefined)
     lines.push(
-      `job:  ${run.job.engine}, ${run.job.jobRunId}${run.job.seconds === undefined ? '' : `, ${number(run.job.seconds)} s`}${run.job.message === undefined ? '' : `: ${printable(run.job.message)}`}`,
+      `job:  ${run.job.engine}, ${run.job.jobRunId ?? 'not started'}${run.job.seconds === undefined ? '' : `, ${number(run.job.seconds)} s`}${problem === undefined ? '' : `: ${printable(problem)}`}`,
+      ...(run.job.logs === undefined ? [] : [`      logs: ${run.job.logs}`]),
     );
   if (run.days.length > 0)
     lines.push(

@@ -36,7 +36,12 @@ export interface StageTimes {
 /** The KPI job of a run. */
 export interface JobInfo {
   readonly engine: string;
-  readonly jobRunId: string;
+  /** Absent while the engine takes no job. */
+  readonly jobRunId?: string;
+  /** Why the engine takes no job now. */
+  readonly waiting?: string;
+  /** Where its logs are, for a person. */
+  readonly logs?: string;
   /** Where the job left its summary; it stays in the lake bucket. */
   readonly summary?: ObjectRef;
   readonly seconds?: number;
@@ -53,12 +58,22 @@ export interface RunNotes {
   readonly unreadableDurations?: number;
 }
 
+/** Days of the lake, both inclusive, YYYY-MM-DD. */
+export interface Backfill {
+  readonly from: string;
+  readonly to: string;
+}
+
 export interface Run {
   readonly runId: string;
   readonly logicalDate: string;
   readonly state: RunState;
   readonly requestedAt: string;
   readonly immediately: boolean;
+  /** Takes files that earlier runs took or rejected, too. */
+  readonly force?: boolean;
+  /** Days that are computed again from the lake, without stream files. */
+  readonly backfill?: Backfill;
   readonly manifest?: ObjectRef;
   readonly batches?: number;
   readonly rows?: RowTotals;

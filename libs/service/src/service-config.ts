@@ -86,6 +86,10 @@ export class StoresConfig {
   @Matches(TABLE)
   runsTable: string = 'pipeline_runs';
 
+  @Setting('GLUE_JOB_NAME', 'AWS Glue job of the KPIs, which `music-kpis setup --glue` makes')
+  @Matches(/^[A-Za-z0-9_.-]{1,255}$/)
+  glueJobName: string = 'music-kpis';
+
   @Setting('KPI_TIME_ZONE', 'IANA zone whose calendar days the KPIs are of; not to be changed once there is a lake')
   @IsTimeZone()
   kpiTimeZone: string = 'UTC';

@@ -119,8 +119,12 @@ export class ObjectStore {
   }
 
   async putJson(bucket: string, key: string, value: unknown): Promise<StoredObject> {
-    const body = Buffer.from(JSON.stringify(value, undefined, 1));
-    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: 'application/json' }));
+    return this.putText(bucket, key, JSON.stringify(value, undefined, 1), 'application/json');
+  }
+
+  async putText(bucket: string, key: string, text: string, contentType = 'text/plain; charset=utf-8'): Promise<StoredObject> {
+    const body = Buffer.from(text);
+    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: contentType }));
     return { bucket, key, etag: put.ETag ?? '', size: body.length, ...versionOf(put.VersionId) };
   }
 

@@ -1,0 +1,236 @@
+"""The KPI job on Spark: an AWS Glue 5.0 job (Spark 3.5, Python 3.11), and as well any other spark-submit.
+
+It runs the models of glue/sql/ as they stand. Arguments, in Glue's convention; others are ignored:
+
+  --RUN_ID             the run whose listens are added to the lake
+  --S3_SOURCE_PATH     JSON: {"listens": [path, …], "songs": [path, …], "users": [path, …]} of Parquet objects;
+                       a backfill has no listens but {"dates": ["YYYY-MM-DD", …], …}, the days to compute again
+  --S3_LAKE_PATH       the lake bucket; listens are below listens/date=D/run=R/
+  --S3_RESULT_PATH     folder for the result: date=D.json for each affected day, at the end summary.json
+  --SQL_PATH           folder of the models
+  --KEEP_UNKNOWN_TRACKS  true: listens of tracks that songs does not have count as genre Unknown; false: they do not
+
+Running it again for the same run replaces what it wrote. It ends with an error, and without a summary, where
+anything of it did not succeed.
+"""
+
+import argparse
+import itertools
+import json
+import re
+import time
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+# What makes Spark agree with DuckDB; nothing else is bridged.
+SESSION = {
+    "spark.sql.session.timeZone": "UTC",
+    # An overflow is an error, as in DuckDB, and not a wrong number.
+    "spark.sql.ansi.enabled": "true",
+    # Dates before 1582 are the same days to both: no switch to the Julian calendar.
+    "spark.sql.parquet.datetimeRebaseModeInRead": "CORRECTED",
+    "spark.sql.parquet.datetimeRebaseModeInWrite": "CORRECTED",
+    # Text is compared by its bytes; DuckDB writes instants without a zone, and so does this job.
+    "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
+    "spark.sql.timestampType": "TIMESTAMP_NTZ",
+    # Only the partitions that get rows are replaced: the run's own in each of its days.
+    "spark.sql.sources.partitionOverwriteMode": "dynamic",
+}
+LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE"
+SONGS = "track_id STRING, track_name STRING, artists STRING, track_genre STRING, duration_ms BIGINT, popularity BIGINT"
+USERS = "user_id STRING"
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+MAX_EXACT = 2**53 - 1  # what JSON readers keep exactly
+
+
+def main(argv: list[str] | None = None) -> None:
+    began = time.monotonic()
+    arguments = parse(argv)
+    spark = SparkSession.builder.appName(f"music-kpis {arguments.RUN_ID}").getOrCreate()
+    for name, value in SESSION.items():
+        spark.conf.set(name, value)
+    try:
+        KpiJob(spark, arguments).run(began)
+    finally:
+        spark.stop()
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    for name in ("RUN_ID", "S3_SOURCE_PATH", "S3_LAKE_PATH", "S3_RESULT_PATH", "SQL_PATH"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--KEEP_UNKNOWN_TRACKS", choices=("true", "false"), default="true")
+    arguments, _ = parser.parse_known_args(argv)
+    if not RUN_ID.fullmatch(arguments.RUN_ID):
+        parser.error(f"--RUN_ID {arguments.RUN_ID!r} is no run id")
+    return arguments
+
+
+class KpiJob:
+    def __init__(self, spark: SparkSession, arguments: argparse.Namespace) -> None:
+        self.spark = spark
+        self.run_id = arguments.RUN_ID
+        self.files = Files(spark)
+        self.source = json.loads(self.files.read(arguments.S3_SOURCE_PATH))
+        self.lake = arguments.S3_LAKE_PATH.rstrip("/")
+        self.result = arguments.S3_RESULT_PATH.rstrip("/")
+        self.sql_path = arguments.SQL_PATH.rstrip("/")
+        self.keep_unknown_tracks = arguments.KEEP_UNKNOWN_TRACKS.upper()
+
+    def run(self, began: float) -> None:
+        self.view("songs", self.parquet(SONGS, self.source["songs"]))
+        self.view("users", self.parquet(USERS, self.source["users"]))
+        self.keep("catalogue")
+        self.view("run_listens", self.parquet(LISTENS, self.source.get("listens", [])))
+        dates = self.source.get("dates") or self.column("SELECT DISTINCT CAST(listen_date AS STRING) FROM run_listens ORDER BY 1")
+        if self.source.get("listens"):
+            self.add_to_lake(dates)
+        else:
+            self.view("new_listens", self.parquet(LISTENS, []))
+            self.view("day_listens", self.parquet(LISTENS, self.lake_folders(dates, own=True)))
+        self.view("counted_listens", self.model("counted_listens"))
+        for name in ("track_genre_day", "genre_day"):
+            self.keep(name)
+        self.write_days(dates)
+        self.write_summary(dates, began)
+
+    def add_to_lake(self, dates: list[str]) -> None:
+        """Writes the run's new listens, and reads them back, so that they are not computed once more."""
+        self.view("lake_listens", self.parquet(LISTENS, self.lake_folders(dates, own=False)))
+        self.view("new_listens", self.model("new_listens"))
+        (
+            # Whole days in few files, and none too large.
+            self.spark.sql("SELECT /*+ REBALANCE(listen_date) */ *, listen_date AS date FROM new_listens")
+            .withColumn("run", F.lit(self.run_id))
+            .write.mode("overwrite")
+            .partitionBy("date", "run")
+            .parquet(f"{self.lake}/listens")
+        )
+        self.view("new_listens", self.parquet(LISTENS, self.lake_folders(dates, own=True, others=False)))
+        self.view("day_listens", self.spark.sql("SELECT * FROM new_listens UNION ALL SELECT * FROM lake_listens"))
+
+    def write_days(self, dates: list[str]) -> None:
+        """One JSON object a day. Its rows are few: some for each genre."""
+        days = ByDay(self.model("day"), "listen_count")
+        genres = ByDay(self.spark.table("genre_day"), "genre")
+        top_songs = ByDay(self.model("top_songs"), "genre", "rank")
+        top_genres = ByDay(self.model("top_genres"), "rank")
+        for date in dates:
+            day = next(iter(days.of(date)), {"listen_count": 0, "unique_listeners": 0})
+            self.files.write(
+                f"{self.result}/date={date}.json",
+                {
+                    "date": date,
+                    **day,
+                    "genres": genres.of(date),
+                    "top_songs": top_songs.of(date),
+                    "top_genres": top_genres.of(date),
+                },
+            )
+
+    def write_summary(self, dates: list[str], began: float) -> None:
+        report = self.model("run_report").first().asDict()
+        unreadable = self.column("SELECT COUNT(*) FROM songs WHERE duration_ms IS NULL")[0]
+        self.files.write(
+            f"{self.result}/summary.json",
+            {
+                "dates": dates,
+                **report,
+                "unreadable_durations": unreadable,
+                "seconds": round(time.monotonic() - began, 3),
+                "spark": self.spark.version,
+            },
+        )
+
+    def lake_folders(self, dates: list[str], own: bool, others: bool = True) -> list[str]:
+        """The lake's folders of these days: those of this run, those of other runs, or both."""
+        mine = f"run={self.run_id}"
+        return [
+            folder
+            for date in dates
+            for folder in self.files.folders(f"{self.lake}/listens/date={date}")
+            if (own if folder.endswith(f"/{mine}") else others)
+        ]
+
+    def model(self, name: str) -> DataFrame:
+        text = self.files.read(f"{self.sql_path}/{name}.sql")
+        return self.spark.sql(text.replace("${keep_unknown_tracks}", self.keep_unknown_tracks))
+
+    def parquet(self, schema: str, paths: list[str]) -> DataFrame:
+        if not paths:
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).parquet(*paths)
+
+    def keep(self, name: str) -> None:
+        """A model that others read: computed once, and kept where the loss of an executor does not matter."""
+        path = f"{self.result}/tables/{name}"
+        rows = self.model(name)
+        rows.write.mode("overwrite").parquet(path)
+        self.view(name, self.spark.read.schema(rows.schema).parquet(path))
+
+    def view(self, name: str, rows: DataFrame) -> None:
+        rows.createOrReplaceTempView(name)
+
+    def column(self, sql: str) -> list:
+        return [row[0] for row in self.spark.sql(sql).collect()]
+
+
+class ByDay:
+    """The rows of a model day by day, without all of them in the driver's memory at once. Ask in ascending order."""
+
+    def __init__(self, rows: DataFrame, *order: str) -> None:
+        ordered = rows.withColumn("listen_date", F.col("listen_date").cast("string")).orderBy("listen_date", *order)
+        self.groups = itertools.groupby((row.asDict() for row in ordered.toLocalIterator()), key=lambda row: row.pop("listen_date"))
+        self.ahead = next(self.groups, None)
+
+    def of(self, date: str) -> list[dict]:
+        if self.ahead is None or self.ahead[0] != date:
+            return []
+        rows = list(self.ahead[1])
+        self.ahead = next(self.groups, None)
+        return rows
+
+
+class Files:
+    """Small files, through the file system that Spark itself uses."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.jvm = spark._jvm
+        self.conf = spark._jsc.hadoopConfiguration()
+
+    def _open(self, path: str):
+        hadoop = self.jvm.org.apache.hadoop.fs.Path(path)
+        return hadoop.getFileSystem(self.conf), hadoop
+
+    def read(self, path: str) -> str:
+        system, hadoop = self._open(path)
+        stream = system.open(hadoop)
+        try:
+            return self.jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8")
+        finally:
+            stream.close()
+
+    def write(self, path: str, value: dict) -> None:
+        text = json.dumps(value, ensure_ascii=False, default=refuse)
+        for number in re.findall(r"(?<=: )\d{16,}", re.sub(r'"(?:[^"\\]|\\.)*"', '""', text)):
+            if int(number) > MAX_EXACT:
+                raise OverflowError(f"{path}: {number} is more than can be kept exactly")
+        system, hadoop = self._open(path)
+        stream = system.create(hadoop, True)
+        stream.write(bytearray(text.encode()))
+        stream.close()
+
+    def folders(self, path: str) -> list[str]:
+        system, hadoop = self._open(path)
+        if not system.exists(hadoop):
+            return []
+        return [str(status.getPath().toString()) for status in system.listStatus(hadoop) if status.isDirectory()]
+
+
+def refuse(value: object) -> None:
+    raise TypeError(f"{type(value).__name__} has no exact JSON")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { GlueClient } from '@aws-sdk/client-glue';
+import { itemsOf } from '@music/kpis';
+import { GlueEndpoint, workspaceRoot } from '@music/testing';
+import { DuckDBRunner } from './duckdb-runner';
+import { setUpGlueJob } from './glue-job-definition';
+import { GlueRunner } from './glue-runner';
+import type { JobRunner, KpiJob } from './job-runner';
+import { KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
+
+jest.setTimeout(600_000);
+
+/** Every engine; each must give what the first gives. */
+const ENGINES: Record<string, (fixture: KpiJobFixture, glue: GlueEndpoint) => Promise<JobRunner>> = {
+  duckdb: async ({ store, scratch, limits }) => new DuckDBRunner(store, scratch, limits),
+  'spark, as a Glue job': async ({ store }, glue) => glueRunner(store, glue),
+};
+
+interface Case {
+  readonly songs: Song[];
+  readonly listens: Listen[];
+}
+
+const at =
+  (time: string) =>
+  (user: string, track: string): Listen => [user, track, time];
+const day = (n: number) => `2024-01-${String(n).padStart(2, '0')}`;
+const big = 'x'.repeat(1_000);
+
+/** Each on days and tracks of its own, so that one job has them all: Spark takes seconds to start. */
+const CASES: Record<string, Case> = {
+  'level songs and genres, more of them than places': {
+    songs: ['ä', 'o', 'O', 'x', '10', '9'].flatMap((genre): Song[] =>
+      ['b', 'a', 'é', 'Z', 'z'].map((track): Song => [`tie ${track} ${genre}`, genre, track, 1, 1]),
+    ),
+    listens: ['ä', 'o', 'O', 'x', '10', '9'].flatMap((genre) =>
+      ['b', 'a', 'é', 'Z', 'z'].map((track) => at(`${day(1)} 10:00:00`)('u1', `tie ${track} ${genre}`)),
+    ),
+  },
+  'tracks that songs does not have, and songs without names, genres and durations': {
+    songs: [
+      ['bare', null, null, null, null],
+      ['bare 2', '', '', 0, -5],
+    ],
+    listens: ['nobody', 'bare', 'bare 2', 'no\u00a0body'].map((track) => at(`${day(2)} 00:00:00`)('u9', track)),
+  },
+  'a track in several genres, and several rows of one track and genre': {
+    songs: [
+      ['many', 'pop', 'less popular', 1, 1],
+      ['many', 'pop', 'longer', 3_000, 9],
+      ['many', 'pop', 'z', 2_000, 9],
+      ['many', 'pop', 'b', 2_000, 9],
+      ['many', 'rock', 'r', 7, null],
+      ['many', null, 'x', 5, 5],
+    ],
+    listens: [at(`${day(3)} 23:59:59`)('u1', 'many'), at(`${day(3)} 23:59:59.999`)('u1', 'many')],
+  },
+  'days of a zone with a change to summer time': {
+    songs: [],
+    listens: [
+      ['u1', 'zone', '2024-03-10 04:59:59', '2024-03-09'],
+      ['u1', 'zone', '2024-03-10 05:00:00', '2024-03-10'],
+      ['u1', 'zone', '2024-03-11 03:59:59', '2024-03-10'],
+      ['u1', 'zone', '2024-03-11 04:00:00', '2024-03-11'],
+    ],
+  },
+  'minutes that end in a half': {
+    songs: [
+      ['half', 'half up', 'h', 300, 1],
+      ['third', 'a third', 't', 100, 1],
+    ],
+    listens: ['u1', 'u2', 'u3'].flatMap((user) => ['half', 'third'].map((track) => at(`${day(4)} 12:00:00`)(user, track))),
+  },
+  'long ids, and ids that look like numbers': {
+    songs: [[`${big}1`, 'long', big, 9_000_000_000, 1]],
+    listens: [`${big}1`, `${big}2`, '007', '7', '7.0', '1e3', '99999999999999999999'].flatMap((id) => [
+      at(`${day(5)} 12:00:00`)(id, id),
+      at(`${day(5)} 12:00:00`)('u1', id),
+    ]),
+  },
+  'text that is not ASCII, and differs in case, in blanks or in its Unicode form only': {
+    songs: [
+      ['u-1', 'Café', 'Ünïcødé', 1, 1],
+      ['u-2', 'Cafe\u0301', '日本語', 1, 1],
+      ['u-3', 'café', '😀', 1, 1],
+      ['u-4', 'café ', 'it\'s "quoted", \\ and \n more', 1, 1],
+      ['U-1', 'Café', 'upper', 1, 1],
+    ],
+    listens: ['u-1', 'u-2', 'u-3', 'u-4', 'U-1'].flatMap((track) => [
+      at(`${day(6)} 12:00:00`)('é', track),
+      at(`${day(6)} 12:00:00`)('e\u0301', track),
+    ]),
+  },
+  'the first and the last year': {
+    songs: [],
+    listens: [at('0001-01-01 00:00:00')('u1', 'old'), at('1582-10-10 00:00:00')('u1', 'old'), at('9999-12-31 23:59:59')('u1', 'old')],
+  },
+  'repetitions, a fraction of a second apart or not': {
+    songs: [],
+    listens: [
+      at(`${day(7)} 01:00:00`)('u1', 'again'),
+      at(`${day(7)} 01:00:00`)('u1', 'again'),
+      at(`${day(7)} 01:00:00.001`)('u1', 'again'),
+    ],
+  },
+};
+
+describe('every engine gives the same', () => {
+  let fixture: KpiJobFixture;
+  let glue: GlueEndpoint;
+  const all: Case = {
+    songs: Object.values(CASES).flatMap(({ songs }) => songs),
+    listens: Object.values(CASES).flatMap(({ listens }) => listens),
+  };
+
+  beforeAll(async () => {
+    fixture = await KpiJobFixture.start();
+    glue = await GlueEndpoint.start(fixture.stack.env);
+  });
+  afterAll(async () => {
+    await glue?.stop();
+    await fixture?.stop();
+  });
+
+  /** What each engine makes of the same jobs, one after the other, on a lake of its own. */
+  async function onEach(jobs: () => Promise<KpiJob[]>): Promise<Result[][]> {
+    const results: Result[][] = [];
+    for (const open of Object.values(ENGINES)) {
+      await fixture.store.deletePrefix('lake', 'listens/');
+      const runner = await open(fixture, glue);
+      const ofEngine: Result[] = [];
+      for (const job of await jobs()) ofEngine.push(await fixture.run(runner, job));
+      results.push(ofEngine);
+      await runner.close();
+    }
+    return results;
+  }
+
+  function expectSame(results: readonly Result[][]): void {
+    const [first = [], ...others] = results;
+    for (const other of others) {
+      first.forEach(({ summary, days }, i) => {
+        expect(other[i]?.days).toEqual(days);
+        expect({ ...other[i]?.summary, engine: '', seconds: 0, days: [] }).toEqual({ ...summary, engine: '', seconds: 0, days: [] });
+        for (const kpis of Object.values(days)) expect(itemsOf(other[i]?.days[kpis.date] ?? kpis, 1)).toEqual(itemsOf(kpis, 1));
+      });
+    }
+  }
+
+  describe('for', () => {
+    let results: Result[][];
+    beforeAll(async () => {
+      results = await onEach(async () => [await fixture.job('cases', all.listens, all.songs)]);
+    });
+    it.each(Object.entries(CASES))('%s', (_, { listens }) => {
+      const dates = [...new Set(listens.map(([, , time, date]) => date ?? time.slice(0, 10)))];
+      const [first, ...others] = results.map(([result]) => dates.map((date) => result?.days[date]));
+      expect(first).not.toContain(undefined);
+      for (const other of others) expect(other).toEqual(first);
+    });
+    it('all of it', () => expectSame(results));
+  });
+
+  it('late listens of a day, repeated ones, an empty day, and a backfill with a corrected catalogue', async () => {
+    const first: Listen[] = [
+      ['u1', 't1', '2024-06-25 10:00:00'],
+      ['u2', 't1', '2024-06-25 10:00:00'],
+      ['u1', 't1', '2024-06-24 10:00:00'],
+    ];
+    const late: Listen[] = [
+      ['u2', 't1', '2024-06-25 10:00:00'],
+      ['u2', 't3', '2024-06-25 23:59:59'],
+      ['u2', 't3', '2024-06-26 00:00:00'],
+      ['u2', 'unknown', '2024-06-27 00:00:00'],
+    ];
+    const songs: Song[] = [
+      ['t1', 'pop', 'One', 60_000, 5],
+      ['t3', 'rock', 'Three', 1_000, 5],
+    ];
+    const results = await onEach(async () => [
+      await fixture.job('a', first, songs),
+      await fixture.job('b', late, songs, { keepUnknownTracks: false }),
+      await fixture.job('c', [], [['t1', 'jazz', 'One', 1, 1]], { dates: ['2024-06-24', '2024-06-25'] }),
+    ]);
+    expectSame(results);
+    for (const [a, b, c] of results) {
+      expect(Object.keys(a?.days ?? {})).toEqual(['2024-06-24', '2024-06-25']);
+      expect(b?.days).toMatchObject({
+        '2024-06-25': { listen_count: 3, unique_listeners: 2 },
+        '2024-06-26': { listen_count: 1 },
+        '2024-06-27': { listen_count: 0, unique_listeners: 0, genres: [], top_songs: [], top_genres: [] },
+      });
+      expect(b?.summary).toMatchObject({ runRows: 4, newListens: 3, unknownTrackListens: 1 });
+      expect(c?.days['2024-06-25']).toMatchObject({ listen_count: 3, genres: [{ genre: 'Unknown' }, { genre: 'jazz', listen_count: 2 }] });
+      expect(c?.summary).toMatchObject({ runRows: 0, newListens: 0 });
+    }
+  });
+
+  const root = workspaceRoot();
+  const lab = path.join(root, '..', 'shared', 'data', 'lab');
+  it.each([['the samples', path.join(root, 'samples')], ...(existsSync(lab) ? [['the lab files', lab]] : [])] as [string, string][])(
+    '%s',
+    async (_, folder) => expectSame(await onEach(async () => [await fixture.jobOnFolder('folder', folder)])),
+  );
+});
+
+async function glueRunner(store: KpiJobFixture['store'], endpoint: GlueEndpoint): Promise<JobRunner> {
+  const client = new GlueClient({
+    endpoint: endpoint.url,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
+    maxAttempts: 1,
+  });
+  await setUpGlueJob(client, store, 'lake', {
+    jobName: 'music-kpis',
+    roleArn: 'arn:aws:iam::123456789012:role/music-kpis',
+    workerType: 'G.1X',
+    workers: 2,
+    timeoutMinutes: 10,
+  });
+  return new GlueRunner(client, store, { jobName: 'music-kpis', region: 'us-east-1', timeoutMinutes: 10 });
+}
