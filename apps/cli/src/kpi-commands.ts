@@ -1,5 +1,6 @@
 import type { KpiTable } from '@music/kpis';
-import { minutesText, table } from '@music/reports';
+import { type Lineage, explain, minutesText, table } from '@music/reports';
+import type { Stores, StoresConfig } from '@music/service';
 import type { Command } from 'commander';
 import { UsageError, date, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
@@ -85,13 +86,59 @@ export function addKpiCommands(program: Command): void {
         );
       }),
     );
+
+  program
+    .command('explain')
+    .description("where a genre's numbers of a day come from: run, engine, SQL, songs, and the files that its listens came in")
+    .requiredOption('--date <date>', 'day, YYYY-MM-DD', date)
+    .requiredOption('--genre <genre>', 'its name')
+    .option('--json', 'for programs', false)
+    .action(async ({ date: day, genre, json }: { date: string; genre: string; json: boolean }) =>
+      onDay(day, async (_, stores, config) => {
+        const lineage = await explain(stores, config.lakeBucket, day, genre);
+        if (lineage === undefined) throw new UsageError(noGenre(genre, day));
+        if (json) printJson(lineage);
+        else print(describeLineage(lineage));
+      }),
+    );
+}
+
+/** Where a genre's numbers come from, for people. */
+function describeLineage({ day, kpis, catalogue, runs }: Lineage): string {
+  return [
+    table(
+      ['', 'value'],
+      [
+        ['genre', kpis.genre],
+        ['listens', kpis.listen_count.toLocaleString('en-US')],
+        ['listeners', kpis.unique_listeners.toLocaleString('en-US')],
+        ['listening time, milliseconds', kpis.total_listening_ms.toLocaleString('en-US')],
+        ['published', `version ${day.version}, ${day.computed_at}`],
+        ['by run', day.run_id],
+        ['engine', day.engine],
+        ['job run', day.job_run_id],
+        ['SQL', day.sql_version],
+        ['songs', catalogue.length === 0 ? day.songs_version : `${day.songs_version}: ${catalogue.join(', ')}`],
+      ],
+    ),
+    '',
+    table(
+      ['listens of the day from run', 'bytes in the lake', 'manifest'],
+      runs.map(({ run_id, lake_bytes, manifest }) => [run_id, lake_bytes, manifest]),
+    ),
+    '',
+    table(
+      ['run', 'file', 'version', 'sha-256', 'now at'],
+      runs.flatMap(({ run_id, files }) => files.map((file) => [run_id, file.key, file.version, file.sha256?.slice(0, 12), file.now_at])),
+    ),
+  ].join('\n');
 }
 
 /** Tells a day without KPIs from one whose answer is empty. */
-async function onDay(day: string, use: (kpis: KpiTable) => Promise<void>): Promise<void> {
-  await withStores(async ({ kpis }) => {
-    if ((await kpis.readDay(day)) === undefined) throw new UsageError(`no KPIs of ${day} have been published`);
-    await use(kpis);
+async function onDay(day: string, use: (kpis: KpiTable, stores: Stores, config: StoresConfig) => Promise<void>): Promise<void> {
+  await withStores(async (stores, config) => {
+    if ((await stores.kpis.readDay(day)) === undefined) throw new UsageError(`no KPIs of ${day} have been published`);
+    await use(stores.kpis, stores, config);
   });
 }
 

@@ -1,16 +1,22 @@
-import { TERMINAL } from '@music/runs';
-import { type RunReport, describeRun, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
-import type { Command } from 'commander';
+import { lakeDates } from '@music/job-runners';
+import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
+import { type RunReport, describeRun, requestBackfill, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
+import type { Stores } from '@music/service';
+import { type Command, Option } from 'commander';
 import { UsageError, date, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
 
-interface RunOptions {
-  readonly date?: string;
+interface WaitOptions {
   readonly wait: boolean;
-  readonly now: boolean;
-  readonly scheduled: boolean;
   readonly timeout?: number;
   readonly json: boolean;
+}
+
+interface RunOptions extends WaitOptions {
+  readonly date?: string;
+  readonly now: boolean;
+  readonly scheduled: boolean;
+  readonly force: boolean;
 }
 
 export function addRunCommands(program: Command): void {
@@ -21,9 +27,31 @@ export function addRunCommands(program: Command): void {
     .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
     .option('--now', 'judge the source as it is now: without files the run is skipped at once, not at its deadline', false)
     .option('--scheduled', 'the run of the schedule: one a date, however often it is asked for', false)
+    .option('--force', 'take files, too, that earlier runs took or rejected; no listen counts twice', false)
     .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
     .option('--json', 'for programs', false)
     .action(run);
+
+  program
+    .command('backfill')
+    .description('compute days again from the lake, with songs and users as they are now; without stream files')
+    .requiredOption('--from <date>', 'first day, YYYY-MM-DD', date)
+    .requiredOption('--to <date>', 'last day, YYYY-MM-DD', date)
+    .option('--dry-run', 'only show which days that would be', false)
+    .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
+    .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
+    .option('--json', 'for programs', false)
+    .action(backfill);
+
+  program
+    .command('rerun')
+    .description('begin a run that was rejected or failed again, with what its earlier stages left')
+    .argument('<run>', 'its id')
+    .addOption(new Option('--from-stage <stage>', 'where to begin').choices(RERUN_STAGES).makeOptionMandatory())
+    .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
+    .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
+    .option('--json', 'for programs', false)
+    .action(rerunFrom);
 
   program
     .command('status')
@@ -43,23 +71,59 @@ export function addRunCommands(program: Command): void {
 async function run(options: RunOptions): Promise<void> {
   await withStores(async (stores, config) => {
     const logicalDate = options.date ?? yesterday(config.kpiTimeZone);
-    const runId = await requestRun(stores, { logicalDate, scheduled: options.scheduled, immediately: options.now });
-    if (!options.wait) {
-      if (options.json) printJson({ run_id: runId, logical_date: logicalDate });
-      else print(`${runId} for ${logicalDate} is requested; \`music-kpis status ${runId}\` tells how it stands`);
-      return;
-    }
-    const progress = progressLine(runId);
-    const ended = await waitForRun(stores, runId, {
-      timeoutMs: options.timeout === undefined ? Infinity : options.timeout * 1_000,
-      onState: (state) => progress.show(state?.state ?? 'requested'),
-    });
-    progress.end();
-    const report = await runReport(stores, runId);
-    if (options.json) printJson(report ?? { run_id: runId, state: 'requested' });
-    else print(report === undefined ? `${runId}: no service has taken it yet; are the services running?` : describeRun(report));
-    if (ended === undefined || !succeeded(ended)) process.exitCode = 1;
+    const { scheduled, now: immediately, force } = options;
+    await follow(stores, await requestRun(stores, { logicalDate, scheduled, immediately, force }), options);
   });
+}
+
+async function backfill(options: WaitOptions & { from: string; to: string; dryRun: boolean }): Promise<void> {
+  const { from, to } = options;
+  if (from > to) throw new UsageError(`--from ${from} is after --to ${to}`);
+  await withStores(async (stores, config) => {
+    const dates = await lakeDates(stores.objects, config.lakeBucket, from, to);
+    if (dates.length === 0) throw new UsageError(`the lake has no listens from ${from} to ${to}`);
+    if (!options.dryRun) return follow(stores, await requestBackfill(stores, from, to), options);
+    const days = [];
+    for (const each of dates) days.push({ date: each, ...(await stores.kpis.readDay(each)) });
+    if (options.json)
+      return printJson(days.map(({ date: day, version, run_id, songs_version }) => ({ date: day, version, run_id, songs_version })));
+    print(
+      `${table(
+        ['day', 'version now', 'computed by', 'with songs'],
+        days.map(({ date: day, version, run_id, songs_version }) => [day, version, run_id, songs_version?.slice(0, 12)]),
+      )}\n\n${days.length} days would be computed again`,
+    );
+  });
+}
+
+async function rerunFrom(runId: string, options: WaitOptions & { fromStage: RerunStage }): Promise<void> {
+  await withStores(async (stores) => {
+    try {
+      await rerun(stores.runs, runId, options.fromStage);
+    } catch (error) {
+      throw error instanceof CannotRerun ? new UsageError(error.message) : error;
+    }
+    await follow(stores, runId, options);
+  });
+}
+
+/** Says that a run is under way; or waits for its end and says how it went. */
+async function follow(stores: Stores, runId: string, { wait, timeout, json }: WaitOptions): Promise<void> {
+  if (!wait) {
+    if (json) printJson({ run_id: runId });
+    else print(`${runId} is requested; \`music-kpis status ${runId}\` tells how it stands`);
+    return;
+  }
+  const progress = progressLine(runId);
+  const ended = await waitForRun(stores, runId, {
+    timeoutMs: timeout === undefined ? Infinity : timeout * 1_000,
+    onState: (state) => progress.show(state?.state ?? 'requested'),
+  });
+  progress.end();
+  const report = await runReport(stores, runId);
+  if (json) printJson(report ?? { run_id: runId, state: 'requested' });
+  else print(report === undefined ? `${runId}: no service has taken it yet; are the services running?` : describeRun(report));
+  if (ended === undefined || !succeeded(ended)) process.exitCode = 1;
 }
 
 async function status(runId: string | undefined, { json }: { json: boolean }): Promise<void> {

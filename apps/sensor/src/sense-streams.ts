@@ -1,5 +1,7 @@
 import { type RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
+import { lakeDates } from '@music/job-runners';
 import {
+  type Backfill,
   type Manifest,
   type ManifestFile,
   type Run,
@@ -17,6 +19,9 @@ import { type Claim, type SourceObject, planBatches, planRun } from './plan-run'
 import { SensorConfig } from './sensor.config';
 
 const CALLS_AT_ONCE = 32;
+
+/** What a run works on besides songs and users. */
+type Input = Pick<Manifest, 'streams' | 'left' | 'dates'>;
 
 /**
  * Waits for a run's files and freezes its manifest. Each step is safe to repeat: files are taken for the run, the manifest
@@ -46,8 +51,9 @@ export class SenseStreams extends StagePerformer {
     const { pollSeconds, quietSeconds, deadlineSeconds } = this.config;
     const again = { again: pollSeconds * 1_000 };
     await runs.startStage(run.runId, 'sensor');
+    if (run.backfill !== undefined) return this.senseBackfill(run, run.backfill, work, again);
     const objects = await this.list('streams/');
-    const claims = await this.claims(objects);
+    const claims = await this.claims(objects, run.force === true);
     const plan = planRun({
       runId: run.runId,
       now: new Date(),
@@ -58,32 +64,47 @@ export class SenseStreams extends StagePerformer {
     });
     if (plan.decision === 'wait') return again;
     if (plan.decision === 'skip') {
-      const manifest = this.manifest(run, [], [], [], plan.left);
-      const skipped = messageOf(envelope(RunSkipped, 'sensor', { runId: run.runId, reason: plan.why }), work);
-      const stored = await this.write(manifest);
-      if (await runs.transition(run.runId, 'pending', 'skipped', 'sensor', { reasons: [plan.why], manifest: stored }, [skipped]))
-        work.log.info({ why: plan.why }, 'skipped');
-      return 'done';
+      return this.skip(run, plan.why, plan.left, work);
     }
-    if (!(await this.isFirst(run)) || !(await runs.takeTurn('run', this.config.maxActiveRuns, run.runId))) {
-      // Somebody else's turn: another run takes these files, and what is left then decides.
-      return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
-    }
-    const [songs, users] = await Promise.all([this.list('songs/'), this.list('users/')]);
-    const isFile = ({ key, size }: ListedObject) => !key.endsWith('/') && size > 0;
+    // Somebody else's turn: another run takes these files, and what is left then decides.
+    if (!(await this.isTurnOf(run))) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
     const { taken, vanished } = await this.take(run, plan.files, claims);
     if (taken.length === 0) return again;
-    const manifest = this.manifest(run, taken, songs.filter(isFile), users.filter(isFile), [...plan.left, ...vanished]);
-    if (
-      !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {
-        manifest: await this.write(manifest),
-        batches: manifest.batches,
-      }))
-    )
+    return this.freeze(run, { streams: taken, left: [...plan.left, ...vanished] }, work);
+  }
+
+  /** A backfill takes no stream files: it names the lake's days, and the songs and users as they are now. */
+  private async senseBackfill(run: Run, { from, to }: Backfill, work: Work, again: WorkOutcome): Promise<WorkOutcome> {
+    const dates = await lakeDates(this.runtime.stores.objects, this.config.lakeBucket, from, to);
+    if (dates.length === 0) return this.skip(run, `the lake has no listens from ${from} to ${to}`, [], work);
+    if (!(await this.isTurnOf(run))) return again;
+    return this.freeze(run, { streams: [], left: [], dates }, work);
+  }
+
+  private async skip(run: Run, why: string, left: Manifest['left'], work: Work): Promise<WorkOutcome> {
+    const manifest = await this.write(this.manifest(run, { streams: [], left }, [], []));
+    const skipped = messageOf(envelope(RunSkipped, 'sensor', { runId: run.runId, reason: why }), work);
+    const { runs } = this.runtime.stores;
+    if (await runs.transition(run.runId, 'pending', 'skipped', 'sensor', { reasons: [why], manifest }, [skipped]))
+      work.log.info({ why }, 'skipped');
+    return 'done';
+  }
+
+  private async freeze(run: Run, input: Input, work: Work): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const [songs, users] = await Promise.all([this.list('songs/'), this.list('users/')]);
+    const isFile = ({ key, size }: ListedObject) => !key.endsWith('/') && size > 0;
+    const manifest = this.manifest(run, input, songs.filter(isFile), users.filter(isFile));
+    const { batches, left } = manifest;
+    if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', { manifest: await this.write(manifest), batches })))
       return 'done';
-    work.log.info({ files: taken.length, batches: manifest.batches, left: manifest.left.length }, 'manifest frozen');
+    work.log.info({ files: input.streams.length, days: input.dates?.length, batches, left: left.length }, 'manifest frozen');
     const frozen = await runs.findRun(run.runId);
     return frozen === undefined ? 'done' : this.announce(frozen, work);
+  }
+
+  private async isTurnOf(run: Run): Promise<boolean> {
+    return (await this.isFirst(run)) && this.runtime.stores.runs.takeTurn('run', this.config.maxActiveRuns, run.runId);
   }
 
   /** Makes the batches of a frozen manifest, each with the event it owes. */
@@ -145,8 +166,8 @@ export class SenseStreams extends StagePerformer {
     return found;
   }
 
-  /** Who took these versions of the files before. */
-  private async claims(objects: readonly ListedObject[]): Promise<Map<string, Claim>> {
+  /** Who took these versions of the files before. With `force` whatever a run that has ended took is free. */
+  private async claims(objects: readonly ListedObject[], force: boolean): Promise<Map<string, Claim>> {
     const { runs } = this.runtime.stores;
     const versioned = objects.map((object) => ({ object, key: object.key, version: versionOf(object) }));
     const entries = await runs.findFiles(versioned);
@@ -157,30 +178,27 @@ export class SenseStreams extends StagePerformer {
       if (entry === undefined) continue;
       if (!states.has(entry.runId)) states.set(entry.runId, runs.findRun(entry.runId));
       const holder = await states.get(entry.runId);
-      const unused = holder === undefined || (TERMINAL.has(holder.state) && holder.state !== 'completed');
-      const free = (unused && entry.state !== 'rejected' && entry.state !== 'archived') || entry.state === 'changed';
+      const ended = holder === undefined || TERMINAL.has(holder.state);
+      const unused = ended && holder?.state !== 'completed';
+      const free = (force && ended) || (unused && entry.state !== 'rejected' && entry.state !== 'archived') || entry.state === 'changed';
       claims.set(claimKey(object), { runId: entry.runId, state: entry.state, free, reason: entry.reason });
     }
     return claims;
   }
 
-  private manifest(
-    run: Run,
-    streams: readonly ManifestFile[],
-    songs: readonly ListedObject[],
-    users: readonly ListedObject[],
-    left: Manifest['left'],
-  ): Manifest {
+  private manifest(run: Run, input: Input, songs: readonly ListedObject[], users: readonly ListedObject[]): Manifest {
+    const { streams, dates } = input;
     const ref = ({ bucket, key, etag, size }: ListedObject) => ({ bucket, key, etag, size });
     return {
       runId: run.runId,
       logicalDate: run.logicalDate,
       frozenAt: new Date().toISOString(),
-      batches: (streams.at(-1)?.batch ?? -1) + 1,
+      batches: dates === undefined ? (streams.at(-1)?.batch ?? -1) + 1 : 1, // songs and users are combined with the first
       streams,
       songs: songs.map(ref),
       users: users.map(ref),
-      left,
+      left: input.left,
+      dates,
     };
   }
 

@@ -19,8 +19,9 @@ export class SensorController {
   /** Remembers that a run is wanted. */
   @EventPattern<string>(RunRequested.topic)
   async handle(@Payload() event: Envelope<RunRequested>, @Ctx() context: MessageContext): Promise<void> {
-    const { runId, logicalDate, immediately = false } = event.data;
-    await this.runs.createRun({ runId, logicalDate, immediately }, new Date(event.time));
+    const { runId, logicalDate, immediately = false, force = false, backfillFrom: from, backfillTo: to } = event.data;
+    const backfill = from === undefined || to === undefined ? undefined : { from, to };
+    await this.runs.createRun({ runId, logicalDate, immediately, force, backfill }, new Date(event.time));
     await this.worker.accept(event, context.headers);
   }
 }

@@ -1,4 +1,5 @@
 import type { ObjectRef } from '@music/events';
+import type { ObjectStore } from '@music/storage';
 
 /** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
 export interface KpiJob {
@@ -59,4 +60,14 @@ export interface JobRunner {
 /** The lake's listens of a day, those of each run below a folder of its own, so that a run's can be written again. */
 export const lakePrefix = (date: string): string => `listens/date=${date}/`;
 export const lakeRunPrefix = (date: string, runId: string): string => `${lakePrefix(date)}run=${runId}/`;
+/** The days of the lake from one to another, both inclusive, ascending. */
+export async function lakeDates(store: ObjectStore, bucket: string, from: string, to: string): Promise<string[]> {
+  const dates: string[] = [];
+  for await (const folder of store.listFolders(bucket, 'listens/date=')) {
+    const date = /date=(\d{4}-\d{2}-\d{2})\/$/.exec(folder)?.[1];
+    if (date !== undefined && date >= from && date <= to) dates.push(date);
+  }
+  return dates.sort();
+}
+
 export const summaryKey = (runId: string): string => `runs/${runId}/summary.json`;

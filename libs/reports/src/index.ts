@@ -1,4 +1,5 @@
 export * from './day-report';
+export * from './explain';
 export * from './request-run';
 export * from './run-report';
 export * from './run-text';

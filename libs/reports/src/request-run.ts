@@ -10,15 +10,26 @@ export interface RunRequest {
   /** The schedule's run of a date is one, however often it is asked for. */
   readonly scheduled?: boolean;
   readonly immediately?: boolean;
+  readonly force?: boolean;
 }
 
 /** Asks for a run. Gives its id once Kafka has the event. */
 export async function requestRun(
   { kafka }: Pick<Stores, 'kafka'>,
-  { logicalDate, scheduled = false, immediately }: RunRequest,
+  { logicalDate, scheduled = false, immediately, force }: RunRequest,
 ): Promise<string> {
   const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${ulid()}`;
-  await publishEvent(kafka, envelope(RunRequested, 'cli', { runId, logicalDate, immediately }));
+  await publishEvent(kafka, envelope(RunRequested, 'cli', { runId, logicalDate, immediately, force }));
+  return runId;
+}
+
+/** Asks for days of the lake, both inclusive, to be computed again. Gives the run's id once Kafka has the event. */
+export async function requestBackfill({ kafka }: Pick<Stores, 'kafka'>, from: string, to: string): Promise<string> {
+  const runId = `backfill__${from}__${ulid()}`;
+  await publishEvent(
+    kafka,
+    envelope(RunRequested, 'cli', { runId, logicalDate: from, immediately: true, backfillFrom: from, backfillTo: to }),
+  );
   return runId;
 }
 

@@ -5,6 +5,7 @@ export * from './file-ledger';
 export * from './manifest';
 export * from './outbox-message';
 export * from './pipeline-runs-table';
+export * from './rerun';
 export * from './run';
 export * from './run-store';
 export * from './stage-worker';

@@ -38,7 +38,7 @@ export class RunStore {
   // ---- runs
 
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
-  async createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately'>, now: Date): Promise<boolean> {
+  async createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill'>, now: Date): Promise<boolean> {
     const item = { ...runKey(run.runId), ...run, state: 'pending', requestedAt: now.toISOString(), stages: {}, list: 'run' };
     return this.ifCondition(
       this.dynamo.send(new PutCommand({ TableName: this.table, Item: item, ConditionExpression: 'attribute_not_exists(pk)' })),
@@ -152,7 +152,54 @@ export class RunStore {
     );
   }
 
+  /**
+   * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets what
+   * that stage and those after it left. Gives false where it is no longer in the state `from`.
+   */
+  async reopen(
+    runId: string,
+    from: RunState,
+    to: RunState,
+    stages: readonly Stage[],
+    stage: Stage,
+    owes: readonly OutboxMessage[],
+  ): Promise<boolean> {
+    const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(to === 'published' ? [] : ['job', 'version', 'days', 'notes'])];
+    return this.transact([
+      {
+        Update: {
+          TableName: this.table,
+          Key: runKey(runId),
+          UpdateExpression: `SET #state = :to REMOVE ${[...forgotten.map((_, i) => `#r${i}`), ...stages.map((_, i) => `stages.#s${i}`)].join(', ')}`,
+          ConditionExpression: '#state = :from',
+          ExpressionAttributeNames: {
+            '#state': 'state',
+            ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])),
+            ...Object.fromEntries(stages.map((name, i) => [`#s${i}`, name])),
+          },
+          ExpressionAttributeValues: { ':from': from, ':to': to },
+        },
+      },
+      ...this.owing(stage, owes, new Date()),
+    ]);
+  }
+
   // ---- batches
+
+  /** Puts a batch back to a state, and forgets what later ones left. */
+  async resetBatch(runId: string, batch: number, to: 'sensed' | 'combined'): Promise<void> {
+    const forgotten = [...(to === 'sensed' ? ['evidence'] : []), 'verdict', 'passedFiles', 'rejectedFiles', 'rows', 'unusable'];
+    await this.dynamo.send(
+      new UpdateCommand({
+        TableName: this.table,
+        Key: batchKey(runId, batch),
+        UpdateExpression: `SET #state = :to REMOVE ${forgotten.map((_, i) => `#r${i}`).join(', ')}`,
+        ConditionExpression: 'attribute_exists(pk)',
+        ExpressionAttributeNames: { '#state': 'state', ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])) },
+        ExpressionAttributeValues: { ':to': to },
+      }),
+    );
+  }
 
   /** Makes a batch together with the message that announces it, unless it is there. */
   async createBatch(runId: string, batch: number, owes: OutboxMessage, stage: Stage): Promise<boolean> {

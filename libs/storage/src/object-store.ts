@@ -71,6 +71,18 @@ export class ObjectStore {
     } while (token !== undefined);
   }
 
+  /** The folders that begin with a prefix, each with its last `/`, in key order. */
+  async *listFolders(bucket: string, prefix: string): AsyncGenerator<string> {
+    let token: string | undefined;
+    do {
+      const page = await this.s3.send(
+        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, Delimiter: '/', ContinuationToken: token }),
+      );
+      for (const { Prefix } of page.CommonPrefixes ?? []) if (Prefix !== undefined) yield Prefix;
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+
   /** The current version, or undefined where there is none. */
   async head(bucket: string, key: string): Promise<ObjectHead | undefined> {
     try {

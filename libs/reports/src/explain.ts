@@ -1,0 +1,63 @@
+import { lakePrefix } from '@music/job-runners';
+import type { DayItem, GenreItem } from '@music/kpis';
+import { type Manifest, versionOf } from '@music/runs';
+import type { Stores } from '@music/service';
+
+/** A run that left listens of the day in the lake, with the files they came in. */
+export interface LineageRun {
+  readonly run_id: string;
+  readonly lake_bytes: number;
+  readonly manifest?: string;
+  /** The run's files that passed. Which of them have listens of this day is not kept. */
+  readonly files: readonly {
+    readonly key: string;
+    /** etag and time, and the version of the bucket where it keeps versions. */
+    readonly version: string;
+    readonly version_id?: string;
+    readonly sha256?: string;
+    readonly now_at?: string;
+  }[];
+}
+
+/** From a genre's numbers on a day back to the files. */
+export interface Lineage {
+  readonly day: DayItem;
+  readonly kpis: GenreItem;
+  /** The songs files that the day was computed with. */
+  readonly catalogue: readonly string[];
+  readonly runs: readonly LineageRun[];
+}
+
+/** Undefined where the day or the genre on it was never published. */
+export async function explain(
+  { kpis, runs, objects }: Pick<Stores, 'kpis' | 'runs' | 'objects'>,
+  lakeBucket: string,
+  date: string,
+  genre: string,
+): Promise<Lineage | undefined> {
+  const [day, item] = await Promise.all([kpis.readDay(date), kpis.genre(date, genre)]);
+  if (day === undefined || item === undefined) return undefined;
+  const bytes = new Map<string, number>();
+  for await (const { key, size } of objects.list(lakeBucket, lakePrefix(date))) {
+    const run = /\/run=([^/]+)\/[^/]+\.parquet$/.exec(key)?.[1];
+    if (run !== undefined) bytes.set(run, (bytes.get(run) ?? 0) + size);
+  }
+  const manifestOf = async (runId: string) => {
+    const ref = (await runs.findRun(runId))?.manifest;
+    return ref === undefined ? undefined : { ref, manifest: await objects.readJson<Manifest>(ref) };
+  };
+  const lineage: LineageRun[] = [];
+  for (const [run_id, lake_bytes] of bytes) {
+    const found = await manifestOf(run_id);
+    const ledger = await runs.findFiles((found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+    const files = (found?.manifest.streams ?? []).flatMap(({ versionId, ...file }) => {
+      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
+      if (entry?.runId !== run_id || (entry.state !== 'archived' && entry.state !== 'passed')) return [];
+      return [{ key: file.key, version: entry.version, version_id: versionId, sha256: entry.sha256, now_at: entry.movedTo }];
+    });
+    const manifest = found === undefined ? undefined : `s3://${found.ref.bucket}/${found.ref.key}`;
+    lineage.push({ run_id, lake_bytes, manifest, files });
+  }
+  const songs = (await manifestOf(day.run_id))?.manifest.songs ?? [];
+  return { day, kpis: item, catalogue: songs.map(({ key, etag }) => `${key} ${etag}`), runs: lineage };
+}

@@ -1,0 +1,74 @@
+import { BatchCombined, type Envelope, KpisPublished, RunValidated, type Stage, StreamsSensed, envelope } from '@music/events';
+import { messageOf } from './outbox-message';
+import type { Batch, Run, RunState } from './run';
+import type { RunStore } from './run-store';
+
+/** Stages that a run can be begun again from. The sensor is not among them: that is a new run. */
+export const RERUN_STAGES = ['combiner', 'validator', 'glue-trigger', 'archiver'] as const;
+export type RerunStage = (typeof RERUN_STAGES)[number];
+
+/** Thrown when a run cannot be begun again from a stage; says what to do instead. */
+export class CannotRerun extends Error {
+  override readonly name = 'CannotRerun';
+}
+
+const MESSAGES_A_TRANSACTION = 90;
+const STATE_BEFORE: Record<RerunStage, RunState> = {
+  combiner: 'sensed',
+  validator: 'sensed',
+  'glue-trigger': 'validated',
+  archiver: 'published',
+};
+const STAGES_FROM: Record<RerunStage, readonly Stage[]> = {
+  combiner: ['combiner', 'validator', 'glue-trigger', 'archiver'],
+  validator: ['validator', 'glue-trigger', 'archiver'],
+  'glue-trigger': ['glue-trigger', 'archiver'],
+  archiver: ['archiver'],
+};
+
+/** Begins a run that was rejected or failed again from a stage, with what the stages before it left. Safe to repeat. */
+export async function rerun(store: RunStore, runId: string, from: RerunStage): Promise<void> {
+  const run = await store.findRun(runId);
+  if (run === undefined) throw new CannotRerun(`there is no run ${runId}`);
+  if (run.state === 'completed' || run.state === 'skipped')
+    throw new CannotRerun(
+      `${runId} is ${run.state}: \`music-kpis backfill\` computes days again, \`music-kpis run --force\` takes files again`,
+    );
+  if (run.state !== 'rejected' && run.state !== 'failed') throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
+  const batches = await store.listBatches(runId);
+  const events = eventsFor(run, batches, from);
+  if (from === 'combiner' || from === 'validator')
+    for (const { batch } of batches) await store.resetBatch(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
+  const messages = events.map((event) => messageOf(event));
+  // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
+  const last = messages.splice(-MESSAGES_A_TRANSACTION);
+  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION) await store.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
+  const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last);
+  if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
+}
+
+function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {
+  const { runId, manifest } = run;
+  const missing = (what: string): CannotRerun =>
+    new CannotRerun(`${runId} never got as far as the ${from}: it has no ${what}; begin at an earlier stage, or ask for a new run`);
+  if (manifest === undefined) throw missing('manifest');
+  if (batches.length < (run.batches ?? Infinity)) throw missing('batches');
+  switch (from) {
+    case 'combiner':
+      return batches.map(({ batch }) => envelope(StreamsSensed, 'cli', { runId, batch, manifest }));
+    case 'validator':
+      return batches.map(({ batch, evidence }) => {
+        if (evidence === undefined) throw missing(`evidence of batch ${batch}`);
+        return envelope(BatchCombined, 'cli', { runId, batch, manifest, evidence });
+      });
+    case 'glue-trigger': {
+      if (batches.some(({ verdict }) => verdict === undefined)) throw missing('verdicts');
+      if (run.state === 'rejected') throw new CannotRerun(`${runId} was rejected by the validator: begin there`);
+      const passedFiles = batches.reduce((sum, batch) => sum + (batch.passedFiles ?? 0), 0);
+      return [envelope(RunValidated, 'cli', { runId, manifest, passedFiles, rows: run.rows?.kept ?? 0 })];
+    }
+    case 'archiver':
+      if (run.job?.summary === undefined || run.version === undefined || run.days === undefined) throw missing('published days');
+      return [envelope(KpisPublished, 'cli', { runId, summary: run.job.summary, days: run.days, version: run.version })];
+  }
+}
