@@ -1,6 +1,6 @@
-// npm run bench [-- samples|lab|10m|30m …]: sets up what is missing, then measures.
+// npm run bench [-- samples|lab|10m|30m …] [--engines duckdb,spark]: sets up what is missing, then measures.
 import path from 'node:path';
 import { root, run, setUp } from './set-up.mjs';
 
-setUp();
+setUp({ spark: process.argv.join('=').includes('spark') });
 run(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/bench.js'), ...process.argv.slice(2)]);

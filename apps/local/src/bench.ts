@@ -3,18 +3,21 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { STAGES, type Stage } from '@music/events';
 import { type RunReport, number, requestRun, runReport, table, waitForRun } from '@music/reports';
 import { SERVERS, type Server, workspaceRoot } from '@music/testing';
 import { makeBenchData } from './bench-data';
 import { floor } from './bench-floor';
-import { LocalPipeline } from './local-pipeline';
+import { LOCAL_ENGINES, LocalPipeline } from './local-pipeline';
 
 const SIZES = { '10m': { listens: 10_000_000, files: 10, days: 3 }, '30m': { listens: 30_000_000, files: 30, days: 3 } } as const;
 const LAB = path.join(workspaceRoot(), '..', 'shared', 'data', 'lab');
 
+type Engine = (typeof LOCAL_ENGINES)[number];
+
 interface Measured {
+  /** Data, and the engine where it is not the default one. */
   readonly name: string;
   readonly listens: number;
   readonly floorSeconds: number;
@@ -25,7 +28,10 @@ interface Measured {
   readonly cpu: Record<Stage | Server, number>;
 }
 
-/** `npm run bench [-- 10m 30m samples lab]`: prints ratios against one DuckDB process over the same files. */
+/**
+ * `npm run bench [-- 10m 30m samples lab] [--engines duckdb,spark]`: prints ratios against one DuckDB process over the same
+ * files. Without sizes all are measured with DuckDB; with engines, those up to 10 million with each.
+ */
 async function main(args: string[]): Promise<void> {
   if (args[0] === 'floor') {
     const began = performance.now();
@@ -33,18 +39,25 @@ async function main(args: string[]): Promise<void> {
     process.stdout.write(JSON.stringify({ listens, seconds: (performance.now() - began) / 1_000 }));
     return;
   }
-  const names = args.length > 0 ? args : ['samples', ...(existsSync(LAB) ? ['lab'] : []), '10m', '30m'];
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { engines: { type: 'string' } } });
+  const engines = (values.engines ?? 'duckdb').split(',').map((name): Engine => {
+    const engine = name === 'spark' ? 'glue' : name; // what one machine has of Spark is the Glue script
+    if (!(LOCAL_ENGINES as readonly string[]).includes(engine)) throw new Error(`--engines ${name}: expected duckdb or spark`);
+    return engine as Engine;
+  });
+  const sizes = ['samples', ...(existsSync(LAB) ? ['lab'] : []), '10m', ...(values.engines === undefined ? ['30m'] : [])];
+  const names = positionals.length > 0 ? positionals : sizes;
   const dir = await mkdtemp(path.join(tmpdir(), 'music-bench-'));
   try {
     const all: Measured[] = [];
-    for (const name of names) all.push(await measure(name, dir));
+    for (const name of names) all.push(...(await measure(name, engines, dir)));
     print(all);
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function measure(name: string, dir: string): Promise<Measured> {
+async function measure(name: string, engines: readonly Engine[], dir: string): Promise<Measured[]> {
   const folder = name === 'lab' ? LAB : name === 'samples' ? path.join(workspaceRoot(), 'samples') : path.join(dir, name);
   if (name in SIZES) {
     say(`${name}: making data …`);
@@ -52,8 +65,19 @@ async function measure(name: string, dir: string): Promise<Measured> {
   } else if (!existsSync(folder)) throw new Error(`${name}: expected ${Object.keys(SIZES).join(', ')}, samples or lab`);
   say(`${name}: the floor …`);
   const { seconds: floorSeconds } = name === 'samples' ? { seconds: NaN } : await runFloor(folder); // its bad times end the plain query
+  try {
+    const measured: Measured[] = [];
+    for (const engine of engines) measured.push(await measureEngine(name, engine, folder, floorSeconds));
+    return measured;
+  } finally {
+    if (name in SIZES) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureEngine(data: string, engine: Engine, folder: string, floorSeconds: number): Promise<Measured> {
+  const name = engine === 'duckdb' ? data : `${data}, spark`;
   say(`${name}: the pipeline …`);
-  const pipeline = await LocalPipeline.start();
+  const pipeline = await LocalPipeline.start({ engine });
   try {
     await pipeline.load(folder);
     const cpuSeconds = () =>
@@ -77,7 +101,6 @@ async function measure(name: string, dir: string): Promise<Measured> {
     return { name, listens: report.rows.read, floorSeconds, seconds: report.seconds, report, peakMb, cpu };
   } finally {
     await pipeline.stop();
-    if (name in SIZES) await rm(folder, { recursive: true, force: true });
   }
 }
 

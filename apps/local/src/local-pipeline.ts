@@ -65,13 +65,14 @@ export class LocalPipeline {
     ) as Record<string, string>;
     const servers = stack?.env ?? COMPOSE_STACK;
     const glue = engine === 'glue' ? await GlueEndpoint.start(servers) : undefined;
-    const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url, KPI_RUNNER: 'glue' }) };
+    const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,
       SCRATCH_DIR: path.join(dir, 'scratch'),
       ...inherited,
       ...settings,
       ...endpoints,
+      KPI_RUNNER: engine,
       HEALTH_PORT: '0',
       HEALTH_HOST: '127.0.0.1',
     };
