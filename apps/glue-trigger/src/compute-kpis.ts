@@ -1,6 +1,6 @@
-import { LastingError } from '@music/errors';
+import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
-import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary } from '@music/job-runners';
+import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary, compactDay, finishCompactions } from '@music/job-runners';
 import type { DayKpis } from '@music/kpis';
 import { type BatchVerdict, type JobInfo, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
@@ -38,6 +38,7 @@ export class ComputeKpis extends StagePerformer {
     if (run?.state !== 'validated') return 'done';
     if (!(await runs.takeTurn(TURN, 1, runId))) return { again: TURN_POLL_MS };
     await runs.startStage(runId, 'glue-trigger');
+    await finishCompactions(this.runtime.stores.objects, this.config.lakeBucket);
     const job = await this.jobOf(run);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
     if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
@@ -84,6 +85,20 @@ export class ComputeKpis extends StagePerformer {
     }
   }
 
+  /** Keeps the lake's days from falling into many small objects. The run has its numbers by now: what fails here is tried again with the next run. */
+  private async compact({ days }: KpiJobSummary, work: Work): Promise<void> {
+    const { lakeBucket, lakeMaxObjects, duckdbLimits } = this.config;
+    try {
+      for (const { date } of days) {
+        work.signal.throwIfAborted();
+        if (await compactDay(this.runtime.stores.objects, lakeBucket, date, lakeMaxObjects, this.runtime.scratch, duckdbLimits))
+          work.log.info({ date }, 'lake day compacted');
+      }
+    } catch (error) {
+      work.log.warn({ error: describeError(error) }, 'could not compact the lake');
+    }
+  }
+
   private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
     const { runs, objects, kpis } = this.runtime.stores;
     const { runId } = run;
@@ -103,6 +118,8 @@ export class ComputeKpis extends StagePerformer {
       const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
       work.log.info({ date, version, outcome }, 'day published');
     }
+    // Before the run moves on: from then on the turn to write the lake may be another run's.
+    await this.compact(summary, work);
     const published = messageOf(
       envelope(KpisPublished, 'glue-trigger', { runId, summary: summaryRef, days: summary.days.length, version }),
       work,

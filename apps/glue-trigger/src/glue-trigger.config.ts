@@ -24,6 +24,12 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @IsIn(['keep', 'reject'])
   unknownTracks: 'keep' | 'reject' = 'keep';
 
+  @Setting('LAKE_MAX_OBJECTS', 'a day of the lake that has more objects is compacted into one after a run')
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  lakeMaxObjects: number = 50;
+
   @Setting('SPARK_IMAGE', 'image of the Spark driver and executors, see docker/spark/Dockerfile')
   @Matches(/^\S{1,512}$/)
   sparkImage: string = 'music/spark:dev';

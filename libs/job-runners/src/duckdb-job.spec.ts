@@ -1,4 +1,5 @@
 import type { StoredObject } from '@music/storage';
+import { compactDay, finishCompactions, runsBehind } from './compact-lake';
 import { runDuckDBJob } from './duckdb-job';
 import { DuckDBRunner } from './duckdb-runner';
 import type { KpiJob } from './job-runner';
@@ -140,6 +141,46 @@ describe('the KPI job', () => {
     const keys = [];
     for await (const { key } of fixture.store.list('lake', 'listens/')) keys.push(key);
     expect(keys).toEqual(['listens/date=2024-06-25/run=r1/listens.parquet', 'listens/date=2024-06-25/run=r10/part-0.parquet']);
+  });
+
+  it('reads a lake day that was compacted as it was before, also when the compaction died half-way', async () => {
+    const { store, scratch, limits } = fixture;
+    const times = ['10:00:00', '11:00:00', '12:00:00'].map((time) => `2024-06-25 ${time}`);
+    for (const [i, time] of times.entries()) await run(await job(`r${i}`, [['u1', 't1', time]], SONGS));
+    const again = () => fixture.job('b', [], SONGS, { dates: ['2024-06-25'] });
+    const before = (await run(await again())).days;
+    expect(await compactDay(store, 'lake', '2024-06-25', 3, scratch, limits)).toBe(false);
+    expect(await compactDay(store, 'lake', '2024-06-25', 2, scratch, limits)).toBe(true);
+    const objects = async (prefix: string) => {
+      const found = [];
+      for await (const object of store.list('lake', prefix)) found.push(object);
+      return found;
+    };
+    const [merged, ...others] = await objects('listens/date=2024-06-25/');
+    expect(others).toEqual([]);
+    expect(await objects('compaction/')).toEqual([]);
+    const compacted = /run=([^/]+)/.exec(merged?.key ?? '')?.[1] ?? '';
+    expect(await runsBehind(store, 'lake', compacted)).toEqual(['r0', 'r1', 'r2']);
+    expect((await run(await again())).days).toEqual(before);
+
+    // As if it had died after it copied the merged object and removed one of those it replaces.
+    const late = await job('r3', [['u1', 't1', '2024-06-25 13:00:00']], SONGS);
+    await run(late);
+    const [small, large] = (await objects('listens/date=2024-06-25/')).sort((a, b) => a.size - b.size);
+    const all = await store.copy(late.listens[0] as StoredObject, 'lake', 'compaction/merged/x.parquet');
+    await store.putJson('lake', 'compaction/date=2024-06-25.json', {
+      date: '2024-06-25',
+      merged: all,
+      target: 'listens/date=2024-06-25/run=compacted__x/listens.parquet',
+      replaced: [small, large],
+    });
+    await store.deleteIfUnchanged(small as StoredObject);
+    await finishCompactions(store, 'lake');
+    expect((await objects('listens/date=2024-06-25/')).map(({ key }) => key)).toEqual([
+      'listens/date=2024-06-25/run=compacted__x/listens.parquet',
+    ]);
+    expect(await objects('compaction/')).toEqual([]);
+    expect((await run(await again())).days['2024-06-25']).toMatchObject({ listen_count: 1 });
   });
 
   it('works on many days a day at a time', async () => {

@@ -1,3 +1,4 @@
+export * from './compact-lake';
 export * from './duckdb-runner';
 export * from './glue-job-definition';
 export * from './glue-runner';

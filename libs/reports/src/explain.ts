@@ -1,4 +1,4 @@
-import { lakePrefix } from '@music/job-runners';
+import { lakePrefix, runsBehind } from '@music/job-runners';
 import type { DayItem, GenreItem } from '@music/kpis';
 import { type Manifest, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
@@ -6,6 +6,7 @@ import type { Stores } from '@music/service';
 /** A run that left listens of the day in the lake, with the files they came in. */
 export interface LineageRun {
   readonly run_id: string;
+  /** Of the object its listens are in; after a compaction those of other runs are in it, too. */
   readonly lake_bytes: number;
   readonly manifest?: string;
   /** The run's files that passed. Which of them have listens of this day is not kept. */
@@ -47,7 +48,13 @@ export async function explain(
     return ref === undefined ? undefined : { ref, manifest: await objects.readJson<Manifest>(ref) };
   };
   const lineage: LineageRun[] = [];
-  for (const [run_id, lake_bytes] of bytes) {
+  for (const [folder, lake_bytes] of bytes) {
+    for (const run_id of await runsBehind(objects, lakeBucket, folder)) lineage.push(await lineageOf(run_id, lake_bytes));
+  }
+  const songs = (await manifestOf(day.run_id))?.manifest.songs ?? [];
+  return { day, kpis: item, catalogue: songs.map(({ key, etag }) => `${key} ${etag}`), runs: lineage };
+
+  async function lineageOf(run_id: string, lake_bytes: number): Promise<LineageRun> {
     const found = await manifestOf(run_id);
     const ledger = await runs.findFiles((found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
     const files = (found?.manifest.streams ?? []).flatMap(({ versionId, ...file }) => {
@@ -56,8 +63,6 @@ export async function explain(
       return [{ key: file.key, version: entry.version, version_id: versionId, sha256: entry.sha256, now_at: entry.movedTo }];
     });
     const manifest = found === undefined ? undefined : `s3://${found.ref.bucket}/${found.ref.key}`;
-    lineage.push({ run_id, lake_bytes, manifest, files });
+    return { run_id, lake_bytes, manifest, files };
   }
-  const songs = (await manifestOf(day.run_id))?.manifest.songs ?? [];
-  return { day, kpis: item, catalogue: songs.map(({ key, etag }) => `${key} ${etag}`), runs: lineage };
 }
