@@ -1,4 +1,4 @@
-// node tools/set-up.mjs [spark]: installs packages, fetches the servers of the local stack and builds, as far as it is not done.
+// node tools/set-up.mjs [spark] [manifests]: installs packages, fetches the servers of the local stack and builds, as far as it is not done.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -9,12 +9,13 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const SERVERS = ['kafka', 'dynamodb', 's3'];
 
 /** Everything that `npm start` and the tests need. Ends the process with one clear message where it cannot be had. */
-export function setUp({ stack = true, build = true, spark = false } = {}) {
+export function setUp({ stack = true, build = true, spark = false, manifests = false } = {}) {
   checkNode();
   if (stack) checkCommands();
   installPackages();
   if (stack) fetchStack();
   if (spark) fetchSpark();
+  if (manifests) fetchManifestCheck();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
 
@@ -97,13 +98,26 @@ function fetchSpark() {
   process.stdout.write('fetching PySpark …\n');
   const venv = path.join(root, '.stack', 'venv');
   for (const old of [venv, path.join(root, '.stack', 'spark'), stamp]) rmSync(old, { recursive: true, force: true });
-  run(findPython(), ['-m', 'venv', venv]);
-  const install = ['install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', '--require-hashes'];
-  const pip = path.join(venv, 'bin', 'pip');
-  run(pip, [...install, '-r', 'glue/requirements-build.txt']);
-  run(pip, [...install, '--no-build-isolation', '-r', 'glue/requirements.txt']);
+  makeVenv(venv, ['glue/requirements-build.txt', 'glue/requirements.txt']);
   fetchJars(['spark'], path.join(root, '.stack'));
   writeFileSync(stamp, state);
+}
+
+/** What checks manifests against the schemas of Kubernetes. */
+function fetchManifestCheck() {
+  const stamp = path.join(root, '.stack', '.manifests');
+  if (isStamped(stamp, 'k8s/requirements.txt')) return;
+  process.stdout.write('fetching the schemas of Kubernetes …\n');
+  makeVenv(path.join(root, '.stack', 'manifests-venv'), ['k8s/requirements.txt']);
+  writeFileSync(stamp, stampOf('k8s/requirements.txt'));
+}
+
+/** A virtual environment with pinned packages; a later file is built with what an earlier one brought. */
+function makeVenv(venv, files) {
+  rmSync(venv, { recursive: true, force: true });
+  run(findPython(), ['-m', 'venv', venv]);
+  const install = ['install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', '--require-hashes', '--no-build-isolation'];
+  for (const file of files) run(path.join(venv, 'bin', 'pip'), [...install, '-r', file]);
 }
 
 /** Spark 3.5 runs on Python 3.8 to 3.11; Glue 5.0 has 3.11. */
@@ -114,9 +128,10 @@ function findPython() {
     if (major === 3 && minor >= 8 && minor <= 11) return command;
   }
   return fail(
-    'Spark 3.5 needs Python 3.8 to 3.11 with venv: `apt-get install python3.11-venv` or `brew install python@3.11`.\n' +
-      'Without it, use the default engine: `npm start`.',
+    'Python 3.8 to 3.11 with venv was not found: `apt-get install python3.11-venv` or `brew install python@3.11`.\n' +
+      'Without it, `npm start` works with its default engine.',
   );
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) setUp({ spark: process.argv.includes('spark') });
+if (import.meta.url === pathToFileURL(process.argv[1]).href)
+  setUp({ spark: process.argv.includes('spark'), manifests: process.argv.includes('manifests') });

@@ -72,6 +72,7 @@ export class ArchiveRun extends StagePerformer {
         }
       }
       await runs.updateFile(file.key, entry.version, run.runId, { state: 'archived', movedTo: `s3://${bucket}/${key}` });
+      this.runtime.metrics.bytes.inc({ what: 'archived' }, file.size);
     }
     const removed = await objects.deleteIfUnchanged(file);
     if (removed === 'changed') work.log.info({ key: file.key }, 'uploaded again meanwhile; the new version stays for the next run');

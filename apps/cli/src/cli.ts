@@ -1,6 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, type StoresConfig, setUp } from '@music/service';
+import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
 import { addEventCommands } from './event-commands';
 import { addKpiCommands } from './kpi-commands';
@@ -14,10 +15,11 @@ interface SetUpOptions {
   readonly glueWorkerType: string;
   readonly glueWorkers: number;
   readonly glueTimeout: number;
+  readonly patience: number;
   readonly json: boolean;
 }
 
-async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omit<SetUpOptions, 'glue' | 'json'>) {
+async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omit<SetUpOptions, 'glue' | 'json' | 'patience'>) {
   const client = new GlueClient({ region: config.awsRegion });
   try {
     return await setUpGlueJob(client, objects, config.lakeBucket, {
@@ -29,6 +31,20 @@ async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omi
     });
   } finally {
     client.destroy();
+  }
+}
+
+const patience = () =>
+  new Option('--patience <seconds>', 'try again for so long while servers or buckets are not there').default(0).argParser(positive);
+
+/** Does something until it succeeds, or the patience is over. */
+async function patiently<T>(seconds: number, act: () => Promise<T>): Promise<T> {
+  for (const deadline = Date.now() + seconds * 1_000; ; await new Promise((resolve) => setTimeout(resolve, 1_000))) {
+    try {
+      return await act();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+    }
   }
 }
 
@@ -47,12 +63,13 @@ export function cli(): Command {
     .option('--glue-worker-type <type>', 'with --glue: size of a worker', 'G.1X')
     .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)
     .option('--glue-timeout <minutes>', 'with --glue: longest time of a job run', positive, 120)
+    .addOption(patience())
     .option('--json', 'for programs', false)
-    .action(async ({ json, glue, ...job }: SetUpOptions) =>
+    .action(async ({ json, glue, patience: seconds, ...job }: SetUpOptions) =>
       withStores(async (stores, config) => {
         if (glue && job.glueRole === undefined)
           throw new UsageError('--glue needs --glue-role or GLUE_ROLE_ARN: the role that the job runs as');
-        const { created } = await setUp(stores, config);
+        const { created } = await patiently(seconds, () => setUp(stores, config));
         const glueJob = glue ? await setUpGlue(stores, config, job) : undefined;
         if (json) return printJson({ created, glue_job: glueJob });
         const count = (names: readonly string[], what: string) =>
@@ -61,6 +78,18 @@ export function cli(): Command {
           `created ${count(created.buckets, 'buckets')}, ${count(created.tables, 'tables')}, ${count(created.topics, 'topics')}; the rest was there`,
         );
         if (glueJob !== undefined) print(`Glue job ${config.glueJobName}: ${glueJob}`);
+      }),
+    );
+  program
+    .command('load')
+    .description('put the files of a folder with streams/, songs/ and users/ into the source bucket')
+    .argument('<dir>', 'the folder')
+    .addOption(patience())
+    .action(async (dir: string, { patience: seconds }: { patience: number }) =>
+      withStores(async ({ objects }, { sourceBucket }) => {
+        await deliveryFiles(dir); // a wrong folder is no reason for patience
+        const files = await patiently(seconds, () => loadDelivery(objects, sourceBucket, dir));
+        print(`${files} files of ${dir} are in s3://${sourceBucket}`);
       }),
     );
   addRunCommands(program);

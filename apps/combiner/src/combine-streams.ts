@@ -38,9 +38,13 @@ export class CombineStreams extends StagePerformer {
     if ((await runs.findBatch(runId, batch))?.state !== 'sensed') return 'done';
     await runs.startStage(runId, 'combiner');
     const began = performance.now();
-    const evidence = await this.combine.execute(await objects.readJson<Manifest>(manifest), batch, work.signal);
+    const frozen = await objects.readJson<Manifest>(manifest);
+    const evidence = await this.combine.execute(frozen, batch, work.signal);
     const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);
-    await runs.moveBatch(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined]);
+    if (await runs.moveBatch(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined])) {
+      const bytes = frozen.streams.reduce((sum, file) => (file.batch === batch ? sum + file.size : sum), 0);
+      this.runtime.metrics.bytes.inc({ what: 'combined' }, bytes);
+    }
     await runs.endStage(runId, 'combiner');
     work.log.info({ batch, seconds: (performance.now() - began) / 1_000 }, 'combined');
     return 'done';

@@ -130,7 +130,9 @@ export class ComputeKpis extends StagePerformer {
       rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
       job: { ...(await runs.findRun(runId))?.job, engine: summary.engine, seconds: summary.seconds },
     };
-    await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]);
+    if (await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]))
+      for (const [outcome, n] of Object.entries({ read: changes.rows.read, kept: changes.rows.kept, ...changes.rows.rejected }))
+        this.runtime.metrics.rows.inc({ outcome }, n);
   }
 
   private async jobOf({ runId, manifest, backfill }: Run): Promise<KpiJob> {

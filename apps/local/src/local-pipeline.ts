@@ -1,11 +1,11 @@
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { GlueClient } from '@aws-sdk/client-glue';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, StoresConfig, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
-import { mapLimited } from '@music/storage';
+import { loadDelivery } from '@music/storage';
 import { Child, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
 
 /** The endpoints of `docker/compose.yaml`. */
@@ -74,6 +74,7 @@ export class LocalPipeline {
       ...endpoints,
       KPI_RUNNER: engine,
       HEALTH_PORT: '0',
+      METRICS_PORT: '0',
       HEALTH_HOST: '127.0.0.1',
     };
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
@@ -127,12 +128,8 @@ export class LocalPipeline {
   }
 
   /** Puts the files of a folder's streams/, songs/ and users/ into the source bucket. Gives how many there were. */
-  async load(folder: string): Promise<number> {
-    const files = await deliveryFiles(folder);
-    await mapLimited(files, 8, (file) =>
-      this.stores.objects.upload(this.config.sourceBucket, file.split(path.sep).join('/'), path.join(folder, file)),
-    );
-    return files.length;
+  load(folder: string): Promise<number> {
+    return loadDelivery(this.stores.objects, this.config.sourceBucket, folder);
   }
 
   /** Stops the services in order, then the stack, and removes what they left. */
@@ -143,21 +140,4 @@ export class LocalPipeline {
     await this.stack?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
-}
-
-/** The files of a folder that is laid out like the source bucket, relative to it, in order. Throws where there are none. */
-export async function deliveryFiles(folder: string): Promise<string[]> {
-  const files: string[] = [];
-  for (const kind of ['streams', 'songs', 'users']) {
-    const entries = await readdir(path.join(folder, kind), { recursive: true, withFileTypes: true }).catch(
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
-        throw error;
-      },
-    );
-    for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
-  }
-  if (files.length === 0)
-    throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
-  return files.sort();
 }

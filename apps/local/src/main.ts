@@ -12,9 +12,10 @@ import {
   waitForRun,
   yesterday,
 } from '@music/reports';
+import { deliveryFiles } from '@music/storage';
 import { workspaceRoot } from '@music/testing';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { LOCAL_ENGINES, LocalPipeline, deliveryFiles } from './local-pipeline';
+import { LOCAL_ENGINES, LocalPipeline } from './local-pipeline';
 
 interface Options {
   readonly data: string[];

@@ -141,6 +141,8 @@ export class SparkKubernetesRunner implements JobRunner {
                 args: ['driver', ...this.sparkOptions(), '/opt/music/music_kpis.py', ...commandLine(args)],
                 envFrom: [{ configMapRef: { name: configMap, optional: true } }, { secretRef: { name: secret, optional: true } }],
                 env: [
+                  { name: 'SPARK_CONFIG_MAP', value: configMap },
+                  { name: 'SPARK_SECRET', value: secret },
                   { name: 'POD_IP', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } },
                   { name: 'POD_NAME', valueFrom: { fieldRef: { fieldPath: 'metadata.name' } } },
                 ],
@@ -175,7 +177,8 @@ export class SparkKubernetesRunner implements JobRunner {
         'spark.kubernetes.namespace': namespace,
         'spark.kubernetes.container.image': image,
         'spark.kubernetes.container.image.pullPolicy': imagePullPolicy,
-        'spark.kubernetes.executor.podTemplateFile': '/opt/music/executor-pod.yaml',
+        'spark.kubernetes.executor.podTemplateFile': '/tmp/executor-pod.yaml',
+        'spark.kubernetes.authenticate.executor.serviceAccountName': this.options.serviceAccount,
         'spark.kubernetes.memoryOverheadFactor': (OVERHEAD - 1).toFixed(1),
         // Executors belong to the driver's pod and go with it. $(…) is filled in by Kubernetes.
         'spark.kubernetes.driver.pod.name': '$(POD_NAME)',

@@ -68,6 +68,30 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
     return this.consumers.length > 0 && this.consumers.every((consumer) => this.joined.has(consumer));
   }
 
+  /** How many messages wait in each topic that this stage takes. Asks the brokers. */
+  async lag(): Promise<[{ topic: string }, number][]> {
+    const { groupId } = this.options;
+    const topics = [...this.messageHandlers.keys()];
+    const admin = this.kafka.admin({ retry: { retries: 1 } });
+    await admin.connect();
+    try {
+      const committed = await admin.fetchOffsets({ groupId, topics });
+      const lags: [{ topic: string }, number][] = [];
+      for (const { topic, partitions } of committed) {
+        const ends = new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => [partition, { low, high }]));
+        // -1: nothing was committed yet, so all of it waits.
+        const waiting = partitions.map(({ partition, offset }) => {
+          const { low = '0', high = '0' } = ends.get(partition) ?? {};
+          return Number(BigInt(high) - BigInt(offset === '-1' ? low : offset));
+        });
+        lags.push([{ topic }, waiting.reduce((sum, n) => sum + n, 0)]);
+      }
+      return lags;
+    } finally {
+      await admin.disconnect();
+    }
+  }
+
   /** Takes nothing new, lets what is being handled end, leaves the groups. */
   async close(): Promise<void> {
     this.stopping.abort();

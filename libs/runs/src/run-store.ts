@@ -30,6 +30,9 @@ export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
 
 /** The one truth about where runs stand: the table `pipeline_runs`. Every change names the state it expects. */
 export class RunStore {
+  /** Told of every state that a run moved to through this store, for metrics. */
+  onTransition: (state: RunState) => void = () => undefined;
+
   constructor(
     private readonly dynamo: DynamoDBDocumentClient,
     private readonly table: string,
@@ -84,7 +87,7 @@ export class RunStore {
     const leavesStage = to !== 'frozen';
     const expression = leavesStage ? `${set.UpdateExpression}, stages.#stage.endedAt = :now` : set.UpdateExpression;
     await this.startStage(runId, stage, now);
-    return this.transact([
+    const moved = await this.transact([
       {
         Update: {
           TableName: this.table,
@@ -101,6 +104,8 @@ export class RunStore {
       },
       ...this.owing(stage, owes, now),
     ]);
+    if (moved) this.onTransition(to);
+    return moved;
   }
 
   /** Notes when a stage first worked on a run. */

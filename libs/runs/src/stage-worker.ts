@@ -49,6 +49,7 @@ export class StageWorker {
   private timer: NodeJS.Timeout | undefined;
   private sweeping: Promise<void> | undefined;
   private rung = false;
+  private swept = false;
   private stopped = false;
 
   constructor(
@@ -58,7 +59,14 @@ export class StageWorker {
     /** Called when messages may be owed. */
     private readonly flush: () => Promise<void>,
     private readonly log: WorkLogger,
+    /** Told how each piece ended, and after how many seconds. */
+    private readonly observe: (outcome: 'done' | 'again' | 'retried' | 'given_up', seconds: number) => void = () => undefined,
   ) {}
+
+  /** Whether it could look for work when it last tried. */
+  get reachesStore(): boolean {
+    return this.swept;
+  }
 
   start(): void {
     this.ring();
@@ -77,7 +85,17 @@ export class StageWorker {
     if (this.stopped || this.sweeping !== undefined) return;
     clearTimeout(this.timer);
     this.sweeping = this.sweep()
-      .catch((error: unknown) => this.log.warn({ error: describeError(error) }, 'could not look for work; trying again'))
+      .then(
+        (dueInMs) => {
+          this.swept = true;
+          return dueInMs;
+        },
+        (error: unknown) => {
+          this.swept = false;
+          this.log.warn({ error: describeError(error) }, 'could not look for work; trying again');
+          return undefined;
+        },
+      )
       .then((dueInMs) => {
         this.sweeping = undefined;
         if (this.stopped) return;
@@ -146,6 +164,8 @@ export class StageWorker {
       warn: (more, message) => this.log.warn({ ...fields, ...more }, message),
       error: (more, message) => this.log.error({ ...fields, ...more }, message),
     };
+    const began = performance.now();
+    const observe = (outcome: Parameters<typeof this.observe>[0]) => this.observe(outcome, (performance.now() - began) / 1_000);
     const renewal = setInterval(() => {
       this.store.renewWork(stage, item.id, this.owner, Date.now() + leaseMs).then(
         (held) => {
@@ -159,6 +179,7 @@ export class StageWorker {
       if (item.claims > maxAttempts)
         throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
       const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log });
+      observe(outcome === 'done' ? 'done' : 'again');
       if (outcome === 'done') await this.store.finishWork(stage, item.id, this.owner);
       else await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0 });
     } catch (error) {
@@ -172,10 +193,12 @@ export class StageWorker {
         });
       } else if (isLasting(error) || attempts >= maxAttempts) {
         log.error({ error: describeError(error), attempts }, 'giving up');
+        observe('given_up');
         await this.giveUp(item, event, isLasting(error) ? describeError(error) : `after ${attempts} tries: ${describeError(error)}`);
       } else {
         const delay = Math.min(this.options.retryMs * 2 ** (attempts - 1), MAX_RETRY_MS);
         log.warn({ error: describeError(error), attempts, delay }, 'did not succeed; trying again');
+        observe('retried');
         await this.store.releaseWork(stage, item.id, this.owner, {
           notBefore: Date.now() + delay,
           attempts,

@@ -147,13 +147,19 @@ export class ServiceConfig extends StoresConfig {
   @Max(3_600)
   graceSeconds: number = 25;
 
-  @Setting('HEALTH_PORT', 'port for /livez, /readyz and /metrics; 0: a free one')
+  @Setting('HEALTH_PORT', 'port for /livez and /readyz; 0: a free one')
   @IsInt()
   @Min(0)
   @Max(65_535)
   healthPort: number = 8_080;
 
-  @Setting('HEALTH_HOST', 'address that the health port listens on')
+  @Setting('METRICS_PORT', 'port for /metrics; 0: a free one')
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  metricsPort: number = 9_464;
+
+  @Setting('HEALTH_HOST', 'address that the ports for health and metrics listen on')
   @IsString()
   healthHost: string = '0.0.0.0';
 

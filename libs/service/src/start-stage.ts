@@ -8,10 +8,13 @@ import { NestFactory } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import { Health } from './health';
 import { type Logger, nestLogger, serviceLogger } from './logger';
+import { Metrics } from './metrics';
 import { openScratch } from './scratch';
 import type { ServiceConfig } from './service-config';
 import { WrongSettings, loadSettings } from './settings';
 import { type Stores, openStores } from './stores';
+import { Tracing } from './tracing';
+import { watchRuns } from './watch-runs';
 
 /** A stage's work: idempotent, and long only beside its handlers. */
 export abstract class StagePerformer {
@@ -30,6 +33,8 @@ export class StageRuntime<C extends ServiceConfig = ServiceConfig> {
     readonly stores: Stores,
     readonly outbox: Outbox,
     readonly logger: Logger,
+    readonly metrics: Metrics,
+    readonly tracing: Tracing,
     /** Removed when the service ends. */
     readonly scratch: string,
   ) {}
@@ -58,7 +63,7 @@ class StageRoot {
 export const stageWorker = (performer: Type<StagePerformer>) => ({
   provide: StageWorker,
   inject: [StageRuntime, performer],
-  useFactory: ({ stage, config, stores, outbox, logger }: StageRuntime, work: StagePerformer) =>
+  useFactory: ({ stage, config, stores, outbox, logger, metrics, tracing }: StageRuntime, work: StagePerformer) =>
     new StageWorker(
       stores.runs,
       {
@@ -69,9 +74,10 @@ export const stageWorker = (performer: Type<StagePerformer>) => ({
         maxAttempts: config.workAttempts,
         retryMs: 1_000,
       },
-      (piece) => work.perform(piece),
+      (piece) => tracing.within(piece, (traced) => work.perform(traced)),
       () => outbox.flush(),
       logger,
+      (outcome, seconds) => metrics.work.observe({ outcome }, seconds),
     ),
 });
 
@@ -94,7 +100,9 @@ export async function startStage(
   const stores = openStores(config, `music-${stage}`, logger);
   const outbox = new Outbox(stores.kafka, stage, stores.runs, logger);
   const scratch = await openScratch(config.scratchDir, stage);
-  const health = new Health(stage, () => (transport.ready ? [] : ['no member of its Kafka group']));
+  const metrics = new Metrics(stage);
+  const tracing = new Tracing(stage, process.env);
+  stores.runs.onTransition = (state) => metrics.observeState(state);
   const transport = new KafkaTransport(
     stores.kafka,
     outbox,
@@ -107,10 +115,10 @@ export async function startStage(
       sessionTimeoutMs: config.kafkaSessionSeconds * 1_000,
     },
     logger,
-    (outcome, topic) => health.observe(outcome, topic),
+    (outcome, topic) => metrics.observeMessage(outcome, topic),
     (event, reason, headers) => failRun(stores.runs, stage, event, reason, headers, []),
   );
-  const runtime = new StageRuntime(stage, config, stores, outbox, logger, scratch);
+  const runtime = new StageRuntime(stage, config, stores, outbox, logger, metrics, tracing, scratch);
   const app = await NestFactory.createMicroservice(StageRoot.of(runtime, configType, stageModule), {
     strategy: transport,
     logger: nestLogger(logger),
@@ -119,6 +127,12 @@ export async function startStage(
   const worker = app.get(StageWorker, { strict: false });
   const work = app.get<StagePerformer>(performer, { strict: false });
 
+  const health = new Health(() => [
+    ...(transport.ready ? [] : ['no member of its Kafka group']),
+    ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
+  ]);
+  metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());
+  if (stage === 'sensor') watchRuns(metrics, stores.runs);
   let stopping: Promise<void> | undefined;
   const stop = async (signal: string) => {
     logger.info({ signal }, 'stopping');
@@ -126,7 +140,7 @@ export async function startStage(
     await Promise.all([worker.stop(config.graceSeconds * 1_000), work.close()]);
     await outbox.flush().catch((error: unknown) => logger.warn({ error: describeError(error) }, 'owed events are left for the next start'));
     await outbox.close();
-    await health.close();
+    await Promise.all([health.close(), metrics.close(), tracing.close().catch(() => undefined)]);
     await app.close();
     stores.close();
     await rm(scratch, { recursive: true, force: true });
@@ -148,8 +162,9 @@ export async function startStage(
     process.exit(1);
   });
 
-  const port = await health.listen(config.healthHost, config.healthPort);
+  const healthPort = await health.listen(config.healthHost, config.healthPort);
+  const metricsPort = await metrics.listen(config.healthHost, config.metricsPort);
   await app.listen();
   worker.start();
-  logger.info({ healthPort: port }, 'started');
+  logger.info({ healthPort, metricsPort }, 'started');
 }

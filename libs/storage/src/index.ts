@@ -1,3 +1,4 @@
+export * from './delivery';
 export * from './download';
 export * from './object-key';
 export * from './object-store';

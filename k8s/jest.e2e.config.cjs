@@ -1,0 +1,1 @@
+module.exports = { ...require('./jest.config.cjs'), testMatch: ['<rootDir>/src/**/*.e2e.ts'], maxWorkers: 1 };

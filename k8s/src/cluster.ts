@@ -1,0 +1,108 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { workspaceRoot } from '@music/testing';
+
+const exec = promisify(execFile);
+const MAX_OUTPUT = 64 * 2 ** 20;
+
+export interface Pod {
+  readonly metadata: { readonly name: string; readonly labels: Record<string, string>; readonly deletionTimestamp?: string };
+  readonly spec: { readonly volumes?: readonly { name: string; projected?: object }[]; readonly serviceAccountName?: string };
+  readonly status: { readonly phase: string; readonly containerStatuses?: readonly { restartCount: number }[] };
+}
+
+/** The pipeline in a namespace of its own, on the cluster of the current context. */
+export class ClusterPipeline {
+  private readonly forwards: ChildProcess[] = [];
+
+  private constructor(
+    readonly namespace: string,
+    private readonly overlay: string,
+  ) {}
+
+  /** `settings` come before those of the local overlay; `components` are folders below k8s/components. */
+  static async apply(namespace: string, settings: Record<string, string>, components: readonly string[] = []): Promise<ClusterPipeline> {
+    // Inside k8s/, since kustomize reads nothing from outside a root.
+    await mkdir(path.join(workspaceRoot(), 'k8s', '.e2e'), { recursive: true });
+    const overlay = await mkdtemp(path.join(workspaceRoot(), 'k8s', '.e2e', `${namespace}-`));
+    const pipeline = new ClusterPipeline(namespace, overlay);
+    await pipeline.reapply(settings, components);
+    return pipeline;
+  }
+
+  async reapply(settings: Record<string, string>, components: readonly string[] = []): Promise<void> {
+    const kustomization = {
+      apiVersion: 'kustomize.config.k8s.io/v1beta1',
+      kind: 'Kustomization',
+      namespace: this.namespace,
+      resources: ['../../overlays/local'],
+      components: components.map((component) => `../../components/${component}`),
+      configMapGenerator: [
+        { name: 'music-settings', behavior: 'merge', literals: Object.entries(settings).map(([name, value]) => `${name}=${value}`) },
+      ],
+    };
+    await writeFile(path.join(this.overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
+    await exec('kubectl', ['apply', '-k', this.overlay], { maxBuffer: MAX_OUTPUT });
+  }
+
+  async delete(): Promise<void> {
+    for (const forward of this.forwards) forward.kill();
+    await rm(this.overlay, { recursive: true, force: true });
+    await exec('kubectl', ['delete', 'namespace', this.namespace, '--wait=true', '--timeout=120s']);
+  }
+
+  async kubectl(...args: string[]): Promise<string> {
+    const { stdout } = await exec('kubectl', ['--namespace', this.namespace, ...args], { maxBuffer: MAX_OUTPUT });
+    return stdout;
+  }
+
+  /** `music-kpis … --json` in the console pod. A command that ends with 1 gives its output, too. */
+  async kpis<T>(...args: string[]): Promise<T> {
+    const command = ['exec', 'deployment/console', '--', 'music-kpis', ...args, '--json'];
+    const out = await this.kubectl(...command).catch((error: { stdout?: string; stderr?: string }) => {
+      if (error.stdout) return error.stdout;
+      throw new Error(error.stderr ?? String(error));
+    });
+    return JSON.parse(out) as T;
+  }
+
+  async pods(selector: string): Promise<Pod[]> {
+    return (JSON.parse(await this.kubectl('get', 'pods', '--selector', selector, '--output', 'json')) as { items: Pod[] }).items;
+  }
+
+  async ready(timeoutSeconds = 180): Promise<void> {
+    await this.kubectl('rollout', 'status', 'statefulset', `--timeout=${timeoutSeconds}s`).catch(() => undefined); // not of every kubectl
+    await this.kubectl('wait', '--for=condition=Available', 'deployment', '--all', `--timeout=${timeoutSeconds}s`);
+  }
+
+  /** Opens a port of a service on loopback. Gives the local port. */
+  async forward(service: string, port: number): Promise<number> {
+    const forward = spawn('kubectl', ['--namespace', this.namespace, 'port-forward', `service/${service}`, `:${port}`], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    this.forwards.push(forward);
+    return new Promise((resolve, reject) => {
+      let out = '';
+      forward.stdout.on('data', (data) => {
+        const local = /127\.0\.0\.1:(\d+)/.exec((out += String(data)))?.[1];
+        if (local !== undefined) resolve(Number(local));
+      });
+      forward.once('exit', () => reject(new Error(`port-forward to ${service} ended: ${out}`)));
+    });
+  }
+}
+
+export async function until<T>(what: string, seconds: number, look: () => Promise<T | undefined | false>): Promise<T> {
+  let last: unknown;
+  for (const deadline = Date.now() + seconds * 1_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 500))) {
+    try {
+      const found = await look();
+      if (found !== undefined && found !== false) return found;
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw new Error(`${what} did not come within ${seconds} s${last === undefined ? '' : `: ${String(last)}`}`);
+}

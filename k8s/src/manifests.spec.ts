@@ -1,0 +1,133 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { workspaceRoot } from '@music/testing';
+
+const root = workspaceRoot();
+const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver'];
+/** Of operators that are not part of Kubernetes. */
+const CUSTOM = new Set(['ScaledObject', 'PodMonitor', 'PrometheusRule']);
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- manifests are checked against their schemas below
+type Manifest = Record<string, any>;
+
+const rendered = new Map<string, Manifest[]>();
+function render(folder: string): Manifest[] {
+  const known = rendered.get(folder);
+  if (known !== undefined) return known;
+  const text = execFileSync('kubectl', ['kustomize', path.join(root, folder)], { encoding: 'utf8' });
+  const manifests = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
+  rendered.set(folder, manifests);
+  return manifests;
+}
+const podSpecOf = ({ kind, spec }: Manifest) => (kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec);
+const withPods = (manifests: Manifest[]) =>
+  manifests.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job', 'CronJob'].includes(kind as string));
+
+describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
+  it('fits the schemas of Kubernetes, with no field too many', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'manifests-'));
+    try {
+      const file = path.join(dir, 'all.yaml');
+      writeFileSync(
+        file,
+        render(folder)
+          .filter(({ kind }) => !CUSTOM.has(kind as string))
+          .map((manifest) => JSON.stringify(manifest))
+          .join('\n---\n'),
+      );
+      const { status, stdout, stderr } = spawnSync(
+        path.join(root, '.stack/manifests-venv/bin/kubernetes-validate'),
+        ['--strict', '--quiet', file],
+        {
+          encoding: 'utf8',
+        },
+      );
+      expect([status, stdout, stderr]).toEqual([0, expect.not.stringContaining('ERROR'), '']);
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it.each(withPods(render(folder)).map((manifest) => [`${manifest['kind']} ${manifest['metadata'].name}`, manifest] as const))(
+    '%s keeps the rules of restricted pods, has limits, labels, and no token that it does not need',
+    (_, manifest) => {
+      const spec = podSpecOf(manifest);
+      expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
+      expect(spec.automountServiceAccountToken).toBe(false);
+      for (const container of spec.containers) {
+        expect(container.securityContext).toEqual({
+          allowPrivilegeEscalation: false,
+          readOnlyRootFilesystem: true,
+          capabilities: { drop: ['ALL'] },
+        });
+        expect(container.resources).toMatchObject({
+          requests: { cpu: expect.anything(), memory: expect.anything() },
+          limits: { memory: expect.anything() },
+        });
+        expect(container.image).toMatch(/:(?!latest)[\w.-]+$/);
+      }
+      expect(manifest['metadata'].labels).toMatchObject({
+        'app.kubernetes.io/name': expect.any(String),
+        'app.kubernetes.io/component': expect.any(String),
+        'app.kubernetes.io/part-of': 'music-pipeline',
+      });
+    },
+  );
+
+  it('has each service with probes, a budget, an account of its own, spread, and time to drain', () => {
+    for (const name of SERVICES) {
+      const of = (kind: string) => render(folder).find((each) => each['kind'] === kind && each['metadata'].name === name);
+      const { spec } = of('Deployment') ?? {};
+      const pod = spec.template.spec;
+      expect(spec.strategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
+      expect(pod.containers[0]).toMatchObject({
+        startupProbe: { httpGet: { path: '/livez' } },
+        livenessProbe: { httpGet: { path: '/livez' } },
+        readinessProbe: { httpGet: { path: '/readyz' } },
+      });
+      expect(pod.serviceAccountName).toBe(name);
+      expect(of('ServiceAccount')).toBeDefined();
+      expect(of('PodDisruptionBudget')).toMatchObject({ spec: { maxUnavailable: 1, selector: spec.selector } });
+      expect(pod.topologySpreadConstraints[0].labelSelector.matchLabels).toEqual(spec.selector.matchLabels);
+      expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(25 + 10);
+    }
+  });
+
+  it('denies all traffic that is not opened', () => {
+    const policies = render(folder).filter(({ kind }) => kind === 'NetworkPolicy');
+    expect(policies).toContainEqual(expect.objectContaining({ spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] } }));
+  });
+
+  it('asks for the daily run once a day, and never twice at a time', () => {
+    expect(render(folder).find(({ kind }) => kind === 'CronJob')).toMatchObject({
+      spec: { timeZone: 'Etc/UTC', concurrencyPolicy: 'Forbid', startingDeadlineSeconds: 3600 },
+    });
+  });
+
+  it('sets only settings that there are', () => {
+    const known = new Set(
+      [...readFileSync(path.join(root, 'docs/operations.md'), 'utf8').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(([, name]) => name),
+    );
+    for (const name of ['AWS_ENDPOINT_URL_DYNAMODB', 'AWS_ENDPOINT_URL_S3', 'GLUE_ROLE_ARN']) known.add(name);
+    const { data } = render(folder).find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith('music-settings')) ?? {};
+    expect(Object.keys(data as object).filter((name) => !known.has(name))).toEqual([]);
+  });
+});
+
+it('has dashboard and alerts about metrics that there are', () => {
+  const sources = readdirSync(path.join(root, 'libs/service/src')).map((file) =>
+    readFileSync(path.join(root, 'libs/service/src', file), 'utf8'),
+  );
+  const names = new Set(sources.flatMap((text) => [...text.matchAll(/'(music_[a-z_]+)'/g)].map(([, name]) => name)));
+  const files = ['alerts.yaml', 'dashboard.json'].map((file) => readFileSync(path.join(root, 'k8s/components/monitoring', file), 'utf8'));
+  const asked = new Set(
+    files.flatMap((text) => [...text.matchAll(/music_[a-z_]+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, ''))),
+  );
+  expect([...asked].filter((name) => !names.has(name))).toEqual([]);
+  expect(names.size).toBeGreaterThan(5);
+  for (const alert of (files[0] ?? '').matchAll(/alert: (\w+)/g))
+    expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
+});

@@ -1,0 +1,248 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { RunRequested, STAGES, envelope, fromJson, toJson } from '@music/events';
+import type { RunReport } from '@music/reports';
+import { workspaceRoot } from '@music/testing';
+import { ulid } from 'ulid';
+import { ClusterPipeline, type Pod, until } from './cluster';
+
+jest.setTimeout(400_000);
+
+const EXPECTED = JSON.parse(readFileSync(path.join(workspaceRoot(), 'samples', 'expected.json'), 'utf8'));
+const BATCHES = 14;
+const ROWS_A_FILE = 26_000; // above 1 MiB, so that each is a batch of its own
+const IDLE_RSS_MIB = 150;
+const SETTINGS = { BATCH_MB: '1', SENSOR_QUIET_SECONDS: '1', RETRY_DELAYS_SECONDS: '1,2' };
+
+/** The pipeline on a cluster. Each test goes on where the one before it left the namespace. */
+describe('on Kubernetes', () => {
+  let pipeline: ClusterPipeline;
+  let s3: S3Client;
+  const began = Date.now();
+  const seconds = () => ((Date.now() - began) / 1_000).toFixed(1);
+  const say = (text: string) => process.stderr.write(`      ${text}\n`);
+
+  beforeAll(async () => {
+    pipeline = await ClusterPipeline.apply(`music-e2e-${randomBytes(3).toString('hex')}`, SETTINGS);
+  });
+  afterAll(async () => {
+    s3?.destroy();
+    await pipeline?.delete();
+  });
+
+  const run = async (date: string): Promise<string> => (await pipeline.kpis<{ run_id: string }>('run', '--date', date)).run_id;
+  const status = (runId: string) => pipeline.kpis<RunReport>('status', runId);
+  const ended = (runId: string, limit = 180) =>
+    until(`the end of ${runId}`, limit, async () => {
+      const report = await status(runId);
+      return ['completed', 'rejected', 'skipped', 'failed'].includes(report.state) && report;
+    });
+  const put = async (key: string, body: string) => {
+    await s3.send(new PutObjectCommand({ Bucket: 'music-source', Key: key, Body: body }));
+  };
+  const days = async (dates: readonly string[]) =>
+    Promise.all(
+      dates.map(async (date) => ({
+        top_genres: await pipeline.kpis('top-genres', '--date', date),
+        top_songs: await pipeline.kpis('top-songs', '--date', date),
+      })),
+    );
+
+  /**
+   * Many files of one day: song n of `songs` is heard `counts[n]` times, in the samples' catalogue. Gives how often each was.
+   */
+  async function deliver(day: string): Promise<Map<string, number>> {
+    const counts = new Map<string, number>();
+    for (let file = 0; file < BATCHES; file += 1) {
+      const lines = ['user_id,track_id,listen_time'];
+      for (let row = 0; row < ROWS_A_FILE; row += 1) {
+        const n = file * ROWS_A_FILE + row;
+        const track = `trk${String(((n * 7) % 40) + 10).padStart(4, '0')}`;
+        counts.set(track, (counts.get(track) ?? 0) + 1);
+        const second = n % 86_400;
+        const time = [second / 3_600, (second / 60) % 60, second % 60].map((part) => String(Math.floor(part)).padStart(2, '0')).join(':');
+        lines.push(`${1 + Math.floor(n / 86_400)},${track},${day} ${time}`);
+      }
+      await put(`streams/${day}/${file}.csv`, `${lines.join('\n')}\n`);
+    }
+    return counts;
+  }
+
+  /** The numbers of a delivered day, all of them listened to once. */
+  async function expectDay(day: string, counts: Map<string, number>, report: RunReport): Promise<void> {
+    expect(report).toMatchObject({ state: 'completed', rows: { read: BATCHES * ROWS_A_FILE, kept: BATCHES * ROWS_A_FILE, rejected: {} } });
+    const songs = await pipeline.kpis<{ track_id: string; listen_count: number }[]>('top-songs', '--date', day);
+    expect(songs.length).toBeGreaterThan(10);
+    for (const { track_id, listen_count } of songs) expect([track_id, listen_count]).toEqual([track_id, counts.get(track_id)]);
+  }
+
+  it('everything becomes ready after one kubectl apply', async () => {
+    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/setup', 'job/load-samples', '--timeout=240s');
+    await pipeline.ready();
+    say(`all ready ${seconds()} s after kubectl apply`);
+    s3 = new S3Client({
+      endpoint: `http://127.0.0.1:${await pipeline.forward('s3', 9090)}`,
+      forcePathStyle: true,
+      region: 'us-east-1',
+      credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+    });
+    await s3.send(new CreateBucketCommand({ Bucket: 'e2e' })); // the forward works
+  });
+
+  it('no service takes more than its share while it has nothing to do', async () => {
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    for (const stage of STAGES) {
+      const out = await pipeline.kubectl(
+        'exec',
+        `deployment/${stage}`,
+        '--',
+        'sh',
+        '-c',
+        'grep -h VmRSS /proc/[0-9]*/status | sort -k2 -n | tail -1',
+      );
+      const mib = Number(/(\d+) kB/.exec(out)?.[1]) / 1_024;
+      say(`${stage}: ${mib.toFixed(0)} MiB resident`);
+      expect(mib).toBeLessThanOrEqual(IDLE_RSS_MIB);
+    }
+  });
+
+  it('pods are restricted, and have a token only where they need one', async () => {
+    const namespace = JSON.parse(await pipeline.kubectl('get', 'namespace', pipeline.namespace, '-o', 'json'));
+    expect(namespace.metadata.labels['pod-security.kubernetes.io/enforce']).toBe('restricted');
+    const pods = await pipeline.pods('app.kubernetes.io/part-of=music-pipeline');
+    expect(pods.length).toBeGreaterThanOrEqual(STAGES.length + 3);
+    for (const { metadata, spec } of pods)
+      expect([metadata.name, (spec.volumes ?? []).filter(({ projected }) => projected !== undefined)]).toEqual([metadata.name, []]);
+    await expect(pipeline.kubectl('run', 'bad', '--image=docker.io/music/cli:dev', '--privileged')).rejects.toThrow(/violates PodSecurity/);
+  });
+
+  it('the CronJob, made by hand, has the samples computed', async () => {
+    const asked = Date.now();
+    await pipeline.kubectl('create', 'job', 'by-hand', '--from=cronjob/daily-run');
+    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/by-hand', '--timeout=60s');
+    const [{ run_id }] = await pipeline.kpis<[{ run_id: string }]>('runs');
+    expect(run_id).toMatch(/^scheduled__/);
+    const report = await ended(run_id);
+    say(`completed ${((Date.now() - asked) / 1_000).toFixed(1)} s after the CronJob was triggered; ${report.seconds} s after the request`);
+    expect(report).toMatchObject({
+      state: 'completed',
+      rows: EXPECTED.rows,
+      days: EXPECTED.days.map(({ date }: { date: string }) => date),
+    });
+    for (const [i, day] of (await days(report.days)).entries()) {
+      const expected = EXPECTED.days[i];
+      expect(day.top_genres).toEqual(expected.top_genres);
+      expect(day.top_songs).toEqual(
+        expected.genres.flatMap(({ genre, top_songs }: { genre: string; top_songs: object[] }) =>
+          top_songs.map((song) => ({ genre, ...song })),
+        ),
+      );
+    }
+  });
+
+  it('topics can be read with kcat, and each stage left an event that fits its schema', async () => {
+    for (const topic of ['run.requested', 'streams.sensed', 'batch.combined', 'run.validated', 'kpis.published', 'run.completed']) {
+      const out = await pipeline.kubectl('exec', 'kafka-0', '--', 'kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q');
+      const [first = ''] = out.split('\n');
+      expect(fromJson(first).topic).toBe(`music.${topic}`);
+    }
+  });
+
+  it('several combiners share a run of many batches', async () => {
+    const counts = await deliver('2026-04-01');
+    await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=3');
+    await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=120s');
+    const report = await ended(await run('2026-04-02'));
+    await expectDay('2026-04-01', counts, report);
+    const worked = [];
+    for (const { metadata } of await pipeline.pods('app.kubernetes.io/name=combiner')) {
+      const log = await pipeline.kubectl('logs', metadata.name);
+      if (log.includes('"msg":"combined"')) worked.push(metadata.name);
+    }
+    say(`${worked.length} combiners worked`);
+    expect(worked.length).toBeGreaterThan(1);
+    await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=1');
+  });
+
+  it('a run completes, with the same numbers, while every pod of every service is deleted at once', async () => {
+    const counts = await deliver('2026-04-03');
+    const runId = await run('2026-04-04');
+    for (const stage of STAGES) {
+      await until(
+        `${stage} of ${runId}`,
+        120,
+        async () => (await status(runId)).stages.find((each) => each.stage === stage)?.started_at !== undefined,
+      );
+      await pipeline.kubectl('delete', 'pod', '--selector', `app.kubernetes.io/name=${stage}`, '--grace-period=0', '--force');
+    }
+    await expectDay('2026-04-03', counts, await ended(runId));
+  });
+
+  it('a run completes, with the same numbers, through a rolling restart and a restart of Kafka', async () => {
+    await pipeline.ready();
+    const counts = await deliver('2026-04-05');
+    const runId = await run('2026-04-06');
+    await until(`the combiner of ${runId}`, 60, async () => (await status(runId)).stages[1]?.started_at !== undefined);
+    await pipeline.kubectl(
+      'rollout',
+      'restart',
+      'deployment/combiner',
+      'deployment/validator',
+      'deployment/glue-trigger',
+      'deployment/archiver',
+    );
+    await pipeline.kubectl('delete', 'pod', 'kafka-0', '--grace-period=1');
+    await expectDay('2026-04-05', counts, await ended(runId, 240));
+    await pipeline.ready();
+  });
+
+  it('a bad file is set aside and the rest completes; a dead letter is seen, put back and gone', async () => {
+    await put('streams/bad.csv', 'user_id,when\n1,now\n');
+    await put('streams/good.csv', 'user_id,track_id,listen_time\n1,trk0010,2026-04-07 10:00:00\n');
+    const report = await ended(await run('2026-04-08'));
+    expect(report.files.map(({ key, state, reason }) => [key, state, reason])).toEqual([
+      ['streams/bad.csv', 'rejected', 'missing_columns'],
+      ['streams/good.csv', 'archived', undefined],
+    ]);
+    const runId = `manual__${ulid()}`;
+    const event = toJson(envelope(RunRequested, 'e2e', { runId, logicalDate: '2026-04-09' })).replace('"2026-04-09"', '"soon"');
+    await pipeline.kubectl(
+      'exec',
+      'kafka-0',
+      '--',
+      'sh',
+      '-c',
+      `printf '%s\\n' '${event}' | kcat -b kafka:9092 -t music.run.requested -P -k ${runId}`,
+    );
+    const letters = await until('the dead letter', 60, async () => {
+      const found = await pipeline.kpis<{ reason: string }[]>('replay', '--list');
+      return found.length > 0 && found;
+    });
+    expect(letters).toMatchObject([{ stage: 'sensor', reason: expect.stringContaining('logicalDate') }]);
+    expect(await pipeline.kpis('replay', '--run', runId)).toHaveLength(1);
+  });
+
+  it('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
+    await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768' }, ['spark']);
+    await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
+    await pipeline.ready();
+    const before = await days(['2026-03-01', '2026-03-02']);
+    const { run_id } = await pipeline.kpis<{ run_id: string }>('backfill', '--from', '2026-03-01', '--to', '2026-03-02');
+    const executors = new Map<string, Pod>();
+    const report = await until(`the end of ${run_id}`, 300, async () => {
+      for (const pod of await pipeline.pods('spark-role=executor')) executors.set(pod.metadata.name, pod);
+      const now = await status(run_id);
+      return ['completed', 'rejected', 'failed'].includes(now.state) && now;
+    });
+    expect(report).toMatchObject({
+      state: 'completed',
+      job: { engine: expect.stringContaining('spark-kubernetes') },
+      version: expect.any(Number),
+    });
+    say(`the Spark job took ${report.job?.seconds} s`);
+    expect(executors.size).toBe(1);
+    expect(await days(['2026-03-01', '2026-03-02'])).toEqual(before);
+  });
+});

@@ -1,0 +1,104 @@
+import { type Server, createServer } from 'node:http';
+import type { MessageOutcome } from '@music/messaging';
+import type { RunState } from '@music/runs';
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** How long what is asked of a store at a scrape stays good. Milliseconds. */
+const FRESH_MS = 15_000;
+
+/** What a service tells Prometheus, on a port of its own. */
+export class Metrics {
+  private readonly registry = new Registry();
+  private readonly server: Server;
+
+  readonly messages: Counter<'topic' | 'outcome'>;
+  readonly work: Histogram<'outcome'>;
+  readonly rows: Counter<'outcome'>;
+  readonly bytes: Counter<'what'>;
+  readonly runs: Counter<'state'>;
+
+  constructor(stage: string) {
+    const registers = [this.registry];
+    this.registry.setDefaultLabels({ stage });
+    collectDefaultMetrics({ register: this.registry });
+    this.messages = new Counter({
+      name: 'music_messages_total',
+      help: 'Messages by topic and what became of them: handled, retried, dead_lettered',
+      labelNames: ['topic', 'outcome'],
+      registers,
+    });
+    this.work = new Histogram({
+      name: 'music_work_seconds',
+      help: 'Seconds that a piece of work took, by how it ended: done, again (it waits for something), retried, given_up',
+      labelNames: ['outcome'],
+      buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600],
+      registers,
+    });
+    this.rows = new Counter({
+      name: 'music_rows_total',
+      help: 'Rows of published runs: read, kept, and rejected ones by their reason',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.bytes = new Counter({
+      name: 'music_bytes_total',
+      help: 'Bytes of stream files that were combined or archived',
+      labelNames: ['what'],
+      registers,
+    });
+    this.runs = new Counter({
+      name: 'music_runs_total',
+      help: 'Runs that this stage moved to a state',
+      labelNames: ['state'],
+      registers,
+    });
+    this.server = createServer((request, response) => {
+      if (request.method !== 'GET' || request.url !== '/metrics') return void response.writeHead(404).end();
+      this.registry.metrics().then(
+        (text) => response.writeHead(200, { 'content-type': this.registry.contentType }).end(text),
+        () => response.writeHead(500).end(),
+      );
+    });
+  }
+
+  observeMessage(outcome: MessageOutcome, topic: string): void {
+    this.messages.inc({ outcome, topic });
+  }
+
+  observeState(state: RunState): void {
+    this.runs.inc({ state });
+  }
+
+  /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */
+  gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    read: () => Promise<readonly [Record<L, string>, number][]>,
+  ): void {
+    let readAt = 0;
+    const gauge: Gauge<L> = new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect: async () => {
+        if (Date.now() - readAt < FRESH_MS) return;
+        readAt = Date.now();
+        gauge.reset();
+        for (const [labels, value] of await read().catch(() => [])) gauge.set(labels as Record<L, string>, value);
+      },
+    });
+  }
+
+  /** Gives the port. */
+  async listen(host: string, port: number): Promise<number> {
+    await new Promise<void>((resolve, reject) => this.server.once('error', reject).listen(port, host, resolve));
+    return (this.server.address() as { port: number }).port;
+  }
+
+  async close(): Promise<void> {
+    this.server.closeAllConnections();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
