@@ -2,7 +2,7 @@
 // Where the folder ../shared/cluster is there it is brought up and used, and images are given to it. Other clusters must be able
 // to pull `music/*:dev`, or have them loaded. Needs `npm run images` before.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { root, run, setUp } from './set-up.mjs';
@@ -11,11 +11,21 @@ const IMAGES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', '
 const cluster = path.join(root, '..', 'shared', 'cluster');
 
 setUp({ stack: false, build: false });
+/** Starts that cluster, or finds it running. Gives its kubeconfig. */
+function bringUp() {
+  for (let attempt = 1; attempt <= 5; attempt += 1) {
+    const { status, stdout } = spawnSync(path.join(cluster, 'up'), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+    // Where it was up already, its kube-proxy may end when its configuration is written again: once more starts it again.
+    spawnSync('sleep', ['3']);
+    if (status === 0 && spawnSync('pgrep', ['-f', 'kube-proxy --config']).status === 0) return /KUBECONFIG=(\S+)/.exec(stdout)?.[1];
+  }
+  process.stderr.write(`${cluster}/up did not start the cluster\n`);
+  return process.exit(1);
+}
+
 const env = { ...process.env };
 if (existsSync(path.join(cluster, 'up'))) {
-  const up = spawnSync(path.join(cluster, 'up'), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
-  if (up.status !== 0) process.exit(1);
-  env.KUBECONFIG = /KUBECONFIG=(\S+)/.exec(up.stdout)?.[1];
+  env.KUBECONFIG = bringUp();
   const dir = mkdtempSync(path.join(tmpdir(), 'music-images-'));
   for (const name of IMAGES) {
     const image = `docker.io/music/${name}:dev`;
@@ -26,6 +36,12 @@ if (existsSync(path.join(cluster, 'up'))) {
     rmSync(tar);
   }
   rmSync(dir, { recursive: true });
+  // Volumes of that cluster are folders of this machine, which belong to root; elsewhere fsGroup makes them writable.
+  const volumes = spawnSync('kubectl', ['get', 'pv', '-o', 'jsonpath={.items[*].spec.hostPath.path}'], { encoding: 'utf8', env });
+  for (const folder of volumes.stdout.split(' ').filter(Boolean)) {
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o777);
+  }
 }
 const jest = spawnSync('npx', ['jest', '--config', 'k8s/jest.e2e.config.cjs', '--forceExit', ...process.argv.slice(2)], {
   cwd: root,

@@ -9,7 +9,6 @@ const [, , app, to] = process.argv;
 const bundle = path.join(root, 'apps', app, 'dist', 'main.js');
 mkdirSync(path.join(to, 'bin'), { recursive: true });
 cpSync(bundle, path.join(to, 'main.js'));
-cpSync(`${bundle}.map`, path.join(to, 'main.js.map'));
 cpSync(path.join(root, 'docker', 'init.sh'), path.join(to, 'bin', 'init'));
 
 const require = createRequire(path.join(root, 'package.json'));
@@ -20,7 +19,7 @@ if (native !== undefined)
 
 if (app === 'cli') {
   const command = path.join(to, 'bin', 'music-kpis');
-  writeFileSync(command, '#!/bin/sh\nexec node --enable-source-maps /app/main.js "$@"\n');
+  writeFileSync(command, '#!/bin/sh\nexec node /app/main.js "$@"\n');
   chmodSync(command, 0o755);
   cpSync(path.join(root, 'samples'), path.join(to, 'samples'), { recursive: true });
 }

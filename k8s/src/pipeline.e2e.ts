@@ -78,7 +78,17 @@ describe('on Kubernetes', () => {
     for (const { track_id, listen_count } of songs) expect([track_id, listen_count]).toEqual([track_id, counts.get(track_id)]);
   }
 
-  it('everything becomes ready after one kubectl apply', async () => {
+  /** A step goes on where the one before it left off, so none is tried after one that failed. */
+  let failed: string | undefined;
+  const step = (name: string, act: () => Promise<void>) =>
+    it(name, async () => {
+      if (failed !== undefined) throw new Error(`not tried: "${failed}" failed`);
+      failed = name;
+      await act();
+      failed = undefined;
+    });
+
+  step('everything becomes ready after one kubectl apply', async () => {
     await pipeline.kubectl('wait', '--for=condition=Complete', 'job/setup', 'job/load-samples', '--timeout=240s');
     await pipeline.ready();
     say(`all ready ${seconds()} s after kubectl apply`);
@@ -91,7 +101,7 @@ describe('on Kubernetes', () => {
     await s3.send(new CreateBucketCommand({ Bucket: 'e2e' })); // the forward works
   });
 
-  it('no service takes more than its share while it has nothing to do', async () => {
+  step('no service takes more than its share while it has nothing to do', async () => {
     await new Promise((resolve) => setTimeout(resolve, 3_000));
     for (const stage of STAGES) {
       const out = await pipeline.kubectl(
@@ -108,7 +118,7 @@ describe('on Kubernetes', () => {
     }
   });
 
-  it('pods are restricted, and have a token only where they need one', async () => {
+  step('pods are restricted, and have a token only where they need one', async () => {
     const namespace = JSON.parse(await pipeline.kubectl('get', 'namespace', pipeline.namespace, '-o', 'json'));
     expect(namespace.metadata.labels['pod-security.kubernetes.io/enforce']).toBe('restricted');
     const pods = await pipeline.pods('app.kubernetes.io/part-of=music-pipeline');
@@ -118,7 +128,7 @@ describe('on Kubernetes', () => {
     await expect(pipeline.kubectl('run', 'bad', '--image=docker.io/music/cli:dev', '--privileged')).rejects.toThrow(/violates PodSecurity/);
   });
 
-  it('the CronJob, made by hand, has the samples computed', async () => {
+  step('the CronJob, made by hand, has the samples computed', async () => {
     const asked = Date.now();
     await pipeline.kubectl('create', 'job', 'by-hand', '--from=cronjob/daily-run');
     await pipeline.kubectl('wait', '--for=condition=Complete', 'job/by-hand', '--timeout=60s');
@@ -142,7 +152,7 @@ describe('on Kubernetes', () => {
     }
   });
 
-  it('topics can be read with kcat, and each stage left an event that fits its schema', async () => {
+  step('topics can be read with kcat, and each stage left an event that fits its schema', async () => {
     for (const topic of ['run.requested', 'streams.sensed', 'batch.combined', 'run.validated', 'kpis.published', 'run.completed']) {
       const out = await pipeline.kubectl('exec', 'kafka-0', '--', 'kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q');
       const [first = ''] = out.split('\n');
@@ -150,7 +160,7 @@ describe('on Kubernetes', () => {
     }
   });
 
-  it('several combiners share a run of many batches', async () => {
+  step('several combiners share a run of many batches', async () => {
     const counts = await deliver('2026-04-01');
     await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=3');
     await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=120s');
@@ -166,7 +176,7 @@ describe('on Kubernetes', () => {
     await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=1');
   });
 
-  it('a run completes, with the same numbers, while every pod of every service is deleted at once', async () => {
+  step('a run completes, with the same numbers, while every pod of every service is deleted at once', async () => {
     const counts = await deliver('2026-04-03');
     const runId = await run('2026-04-04');
     for (const stage of STAGES) {
@@ -180,7 +190,7 @@ describe('on Kubernetes', () => {
     await expectDay('2026-04-03', counts, await ended(runId));
   });
 
-  it('a run completes, with the same numbers, through a rolling restart and a restart of Kafka', async () => {
+  step('a run completes, with the same numbers, through a rolling restart and a restart of Kafka', async () => {
     await pipeline.ready();
     const counts = await deliver('2026-04-05');
     const runId = await run('2026-04-06');
@@ -198,7 +208,7 @@ describe('on Kubernetes', () => {
     await pipeline.ready();
   });
 
-  it('a bad file is set aside and the rest completes; a dead letter is seen, put back and gone', async () => {
+  step('a bad file is set aside and the rest completes; a dead letter is seen, put back and gone', async () => {
     await put('streams/bad.csv', 'user_id,when\n1,now\n');
     await put('streams/good.csv', 'user_id,track_id,listen_time\n1,trk0010,2026-04-07 10:00:00\n');
     const report = await ended(await run('2026-04-08'));
@@ -224,7 +234,7 @@ describe('on Kubernetes', () => {
     expect(await pipeline.kpis('replay', '--run', runId)).toHaveLength(1);
   });
 
-  it('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
+  step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
     await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768' }, ['spark']);
     await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
     await pipeline.ready();

@@ -21,7 +21,7 @@ export class KpiJobFailed extends LastingError {}
  */
 @Injectable()
 export class ComputeKpis extends StagePerformer {
-  private readonly runner: JobRunner;
+  private readonly runner: Promise<JobRunner>;
 
   constructor(
     private readonly runtime: StageRuntime,
@@ -48,26 +48,27 @@ export class ComputeKpis extends StagePerformer {
   }
 
   override async close(): Promise<void> {
-    await this.runner.close();
+    await (await this.runner).close();
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. */
   private async finishJob(run: Run, job: KpiJob): Promise<ObjectRef | 'running'> {
+    const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
     const note = (info: Omit<JobInfo, 'engine'>) =>
-      this.runtime.stores.runs.updateRun(run.runId, 'validated', { job: { engine: this.runner.engine, ...info } });
+      this.runtime.stores.runs.updateRun(run.runId, 'validated', { job: { engine: runner.engine, ...info } });
     // Another engine's job is not looked for: the setting was changed while it ran, and its result would be the same.
-    let jobRunId = run.job?.engine === this.runner.engine && run.job.message === undefined ? run.job.jobRunId : undefined;
-    let status: JobStatus = jobRunId === undefined ? { state: 'lost' } : await this.runner.poll(job, jobRunId, waitMs);
+    let jobRunId = run.job?.engine === runner.engine && run.job.message === undefined ? run.job.jobRunId : undefined;
+    let status: JobStatus = jobRunId === undefined ? { state: 'lost' } : await runner.poll(job, jobRunId, waitMs);
     if (jobRunId === undefined || status.state === 'lost') {
-      const started = await this.runner.start(job);
+      const started = await runner.start(job);
       if ('busy' in started) {
         await note({ waiting: started.busy });
         return 'running';
       }
       jobRunId = started.jobRunId;
       await note({ jobRunId });
-      status = await this.runner.poll(job, jobRunId, waitMs);
+      status = await runner.poll(job, jobRunId, waitMs);
     }
     switch (status.state) {
       case 'lost':

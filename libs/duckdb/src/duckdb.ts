@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import { DuckDBInstance, type DuckDBConnection, type DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from '@duckdb/node-api';
 
 export interface DuckDBLimits {
   /** Bytes; what does not fit is spilled to the scratch folder. */
@@ -23,7 +23,9 @@ export class Engine {
   static async open(scratch: string, limits: DuckDBLimits): Promise<Engine> {
     const spill = path.join(scratch, 'spill');
     await mkdir(spill, { recursive: true });
-    const instance = await DuckDBInstance.create(':memory:', {
+    // The library takes 40 MiB of memory, so it is loaded by the first piece of work that needs it.
+    const duckdb = await import('@duckdb/node-api');
+    const instance = await duckdb.DuckDBInstance.create(':memory:', {
       memory_limit: `${Math.round(limits.memoryBytes / 1024)}KiB`,
       threads: String(limits.threads),
       temp_directory: spill,

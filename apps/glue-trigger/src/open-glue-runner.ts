@@ -1,0 +1,13 @@
+import { GlueClient } from '@aws-sdk/client-glue';
+import { GlueRunner, type JobRunner } from '@music/job-runners';
+import type { ObjectStore } from '@music/storage';
+import type { GlueTriggerConfig } from './glue-trigger.config';
+
+export function openGlueRunner(config: GlueTriggerConfig, store: ObjectStore): JobRunner {
+  // One attempt: a StartJobRun whose reply is lost must not be sent again, but be looked for.
+  return new GlueRunner(new GlueClient({ region: config.awsRegion, maxAttempts: 1 }), store, {
+    jobName: config.glueJobName,
+    region: config.awsRegion,
+    timeoutMinutes: config.jobTimeoutMinutes,
+  });
+}
