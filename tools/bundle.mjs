@@ -53,7 +53,8 @@ const result = await build({
   keepNames: true,
   sourcemap: true,
   sourcesContent: false,
-  minify: false,
+  minifyWhitespace: true, // a service holds its own text in memory; names stay, so stack traces can be read
+  lineLimit: 160,
   metafile: true,
   logLevel: 'error',
   external: ['@duckdb/node-bindings*'], // a native library
