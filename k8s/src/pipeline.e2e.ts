@@ -102,7 +102,7 @@ describe('on Kubernetes', () => {
   });
 
   step('no service takes more than its share while it has nothing to do', async () => {
-    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    await new Promise((resolve) => setTimeout(resolve, 15_000)); // what starting left behind goes with the next collections
     for (const stage of STAGES) {
       const out = await pipeline.kubectl(
         'exec',
@@ -235,6 +235,7 @@ describe('on Kubernetes', () => {
   });
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
+    await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=90s'); // a Job cannot be changed
     await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768' }, ['spark']);
     await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
     await pipeline.ready();
