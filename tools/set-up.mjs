@@ -46,7 +46,7 @@ function checkNode() {
 function checkCommands() {
   const remedy =
     'Install it: `apt-get install openjdk-17-jre-headless maven` or `brew install openjdk@17 maven`.\n' +
-    'With Docker instead: `docker compose -f docker/compose.yaml up -d`, then `npm start -- --stack compose`.';
+    'With Docker instead: `docker compose -f docker/compose.yaml up -d kafka dynamodb s3`, then `npm start -- --stack compose`.';
   const java = spawnSync('java', ['-version'], { encoding: 'utf8' });
   if (java.error || java.status !== 0) fail(`Java was not found; the local stack needs Java 17 or later. ${remedy}`);
   const major = Number(/version "(\d+)/.exec(java.stderr + java.stdout)?.[1] ?? 0);

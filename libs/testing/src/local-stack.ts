@@ -167,7 +167,7 @@ export class LocalStack {
 export async function checkJava(): Promise<void> {
   const remedy =
     `The local stack needs Java ${JAVA_MIN} or later: \`apt-get install openjdk-17-jre-headless\` or \`brew install openjdk@17\`.\n` +
-    'With Docker instead: `docker compose -f docker/compose.yaml up -d`, then `npm start -- --stack compose`.';
+    'With Docker instead: `docker compose -f docker/compose.yaml up -d kafka dynamodb s3`, then `npm start -- --stack compose`.';
   let version: string;
   try {
     const { stderr, stdout } = await promisify(execFile)('java', ['-version']);

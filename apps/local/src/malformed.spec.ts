@@ -1,0 +1,160 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { RowCounts } from '@music/contracts';
+import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
+import { LocalPipeline } from './local-pipeline';
+
+jest.setTimeout(120_000);
+
+const HEAD = 'user_id,track_id,listen_time\n';
+const TIME = '2024-06-25 10:00:00';
+const GOOD = `u,t1,${TIME}\n`;
+const bytes = (...parts: (string | number[])[]) => Buffer.concat(parts.map((part) => Buffer.from(part as string)));
+
+/** Taken: so many rows, of which so many are rejected. */
+const taken = (rows: number, rejected: RowCounts = {}) => ({ rows, rejected });
+const time = (text: string) => `${HEAD}u,t1,${text}\n`;
+const bad = (text: string) => [time(text), taken(1, { invalid_listen_time: 1 })] as const;
+
+/** One defect a file, with the verdict: why the file is rejected as a whole, or what its rows are. */
+const FIXTURES: Record<string, readonly [body: string | Buffer, verdict: string | ReturnType<typeof taken>]> = {
+  // what is no text
+  gzip: [gzipSync(HEAD + GOOD), 'not_utf8'],
+  parquet: [bytes('PAR1', [0x15, 0x04, 0x15, 0xff, 0x00], 'PAR1'), 'not_utf8'],
+  zip: [bytes('PK', [3, 4, 20, 0, 0, 0, 8, 0]), 'not_utf8'],
+  'utf-16-le-with-bom': [bytes([0xff, 0xfe], [...Buffer.from(HEAD + GOOD, 'utf16le')]), 'not_utf8'],
+  'utf-16-be-without-bom': [Buffer.from(HEAD + GOOD, 'utf16le').swap16(), 'not_utf8'],
+  'latin-1': [Buffer.from(`${HEAD}é,t1,${TIME}\n`, 'latin1'), 'not_utf8'],
+  'windows-1252-euro': [bytes(HEAD, [0x80], `,t1,${TIME}\n`), 'not_utf8'],
+  'overlong-slash': [bytes(HEAD, [0xc0, 0xaf], `,t1,${TIME}\n`), 'not_utf8'],
+  'lone-surrogate': [bytes(HEAD, [0xed, 0xa0, 0x80], `,t1,${TIME}\n`), 'not_utf8'],
+  'ends-inside-a-character': [bytes(HEAD, GOOD, 'u,t1,', [0xe2, 0x82]), 'not_utf8'],
+  'nul-byte-in-a-field': [`${HEAD}u\0,t1,${TIME}\n`, 'not_utf8'],
+  'nul-bytes-at-the-end': [bytes(HEAD, GOOD, [0, 0, 0, 0]), 'not_utf8'],
+  // headers
+  html: ['<!DOCTYPE html>\n<html><body>503</body></html>\n', 'missing_columns'],
+  'json-lines': ['{"user_id":"u","track_id":"t1"}\n', 'missing_columns'],
+  'one-byte': ['x', 'missing_columns'],
+  'no-header': [GOOD, 'missing_columns'],
+  'a-title-above-the-header': [`Listens of June\n${HEAD}${GOOD}`, 'missing_columns'],
+  semicolons: [(HEAD + GOOD).replaceAll(',', ';'), 'missing_columns'],
+  tabs: [(HEAD + GOOD).replaceAll(',', '\t'), 'missing_columns'],
+  pipes: [(HEAD + GOOD).replaceAll(',', '|'), 'missing_columns'],
+  'header-in-capitals': [HEAD.toUpperCase() + GOOD, 'missing_columns'],
+  'header-with-blanks-inside': [`user id,track id,listen time\n${GOOD}`, 'missing_columns'],
+  'header-with-homoglyph': [`us\u0435r_id,track_id,listen_time\n${GOOD}`, 'missing_columns'],
+  'header-column-missing': [`user_id,track_id\nu,t1\n`, 'missing_columns'],
+  'header-column-twice': [`user_id,track_id,listen_time,track_id\nu,t1,${TIME},t2\n`, 'duplicate_columns'],
+  'header-other-column-twice': [`x,x,user_id,track_id,listen_time\n1,2,u,t1,${TIME}\n`, taken(1)],
+  'header-only': [HEAD, 'no_rows'],
+  'header-only-without-line-end': [HEAD.trimEnd(), 'no_rows'],
+  'header-and-empty-lines': [`${HEAD}\n\n\n`, 'no_rows'],
+  'header-with-bom': [`\ufeff${HEAD}${GOOD}`, taken(1)],
+  'header-with-two-boms': [`\ufeff\ufeff${HEAD}${GOOD}`, taken(1)],
+  'header-quoted': [`"user_id","track_id","listen_time"\n${GOOD}`, taken(1)],
+  'header-with-blanks-around': [` user_id ,\ttrack_id, listen_time\n${GOOD}`, taken(1)],
+  'header-with-unnamed-column': [`,user_id,track_id,listen_time\n0,u,t1,${TIME}\n`, taken(1)],
+  // quotes and line ends
+  'cut-off-in-a-quoted-field': [`${HEAD}${GOOD}u,"t1,${TIME}\n`, 'unterminated_quote'],
+  'quote-inside-an-unquoted-field': [`${HEAD}u"x,t1,${TIME}\n`, taken(1)],
+  'line-ends-of-windows': [(HEAD + GOOD).replaceAll('\n', '\r\n'), taken(1)],
+  'line-ends-of-two-kinds': [`user_id,track_id,listen_time\r\n${GOOD}u,t1,2024-06-25 10:00:01\r\n`, taken(2)],
+  'no-line-end-at-the-end': [`${HEAD}${GOOD.trimEnd()}`, taken(1)],
+  'empty-lines-between': [`${HEAD}\n${GOOD}\n\nu,t1,2024-06-25 10:00:01\n\n`, taken(2)],
+  'quoted-line-break': [`note,${HEAD}"a\nb",u,t1,${TIME}\n`, taken(1)],
+  'quoted-comma-and-quote': [`note,${HEAD}"a, ""b""",u,t1,${TIME}\n`, taken(1)],
+  // ragged rows
+  'row-with-a-field-too-many': [`${HEAD}u,t1,${TIME},x\n`, taken(1, { malformed_row: 1 })],
+  'row-with-an-empty-field-too-many': [`${HEAD}u,t1,${TIME},\n`, taken(1)],
+  'row-with-a-field-too-few': [`${HEAD}u,t1\n`, taken(1, { missing_listen_time: 1 })],
+  'row-of-commas': [`${HEAD},,\n`, taken(1, { missing_user_id: 1 })],
+  'row-of-blanks': [`${HEAD} , ,  \n`, taken(1, { missing_user_id: 1 })],
+  'row-that-is-the-header-again': [`${HEAD}${HEAD}`, taken(1, { invalid_listen_time: 1 })],
+  // ids
+  'user-missing': [`${HEAD},t1,${TIME}\n`, taken(1, { missing_user_id: 1 })],
+  'track-missing': [`${HEAD}u,,${TIME}\n`, taken(1, { missing_track_id: 1 })],
+  'time-missing': [`${HEAD}u,t1,\n`, taken(1, { missing_listen_time: 1 })],
+  'ids-with-blanks-around': [`${HEAD}\u00a0u ,\tt1 ,${TIME}\n`, taken(1)],
+  'id-of-1025-bytes': [`${HEAD}${'u'.repeat(1_025)},t1,${TIME}\n`, taken(1, { malformed_row: 1 })],
+  'id-that-is-a-formula': [`${HEAD}"=HYPERLINK(""http://x"")",t1,${TIME}\n`, taken(1)],
+  'id-that-is-sql': [`${HEAD}'; DROP TABLE listens; --,t1,${TIME}\n`, taken(1)],
+  'id-with-a-control-character': [`${HEAD}u\u001b[2J,t1,${TIME}\n`, taken(1)],
+  'field-of-two-megabytes': [`note,${HEAD}${'x'.repeat(2 ** 21)},u,t1,${TIME}\n0,u,t1,${TIME}\n`, taken(2, { malformed_row: 1 })],
+  // times
+  'time-as-a-spreadsheet-number': bad('45468.41666'),
+  'time-in-epoch-seconds': bad('1719309600'),
+  'time-of-day-only': bad('10:00:00'),
+  'time-without-seconds': bad('2024-06-25 10:00'),
+  'time-is-a-date-only': bad('2024-06-25'),
+  'time-with-slashes': bad('2024/06/25 10:00:00'),
+  'time-day-first': bad('25-06-2024 10:00:00'),
+  'time-american': bad('06/25/2024 10:00:00 AM'),
+  'time-month-13': bad('2024-13-01 10:00:00'),
+  'time-30-february': bad('2024-02-30 10:00:00'),
+  'time-29-february-of-a-common-year': bad('2023-02-29 10:00:00'),
+  'time-24-hours': bad('2024-06-25 24:00:00'),
+  'time-25-hours': bad('2024-06-25 25:00:00'),
+  'time-leap-second': bad('2016-12-31 23:59:60'),
+  'time-year-0000': bad('0000-01-01 00:00:00'),
+  'time-year-10000': bad('10000-01-01 00:00:00'),
+  'time-year-9999-beyond-it-in-utc': bad('9999-12-31 23:59:59-01:00'),
+  'time-with-microseconds': bad('2024-06-25 10:00:00.123456'),
+  'time-with-a-zone-name': bad('2024-06-25 10:00:00 UTC'),
+  'time-with-a-small-z': bad('2024-06-25T10:00:00z'),
+  'time-with-offset-of-25-hours': bad('2024-06-25 10:00:00+25:00'),
+  'time-with-offset-of-60-minutes': bad('2024-06-25 10:00:00+01:60'),
+  'time-negative': bad('-2024-06-25 10:00:00'),
+  'time-in-arabic-digits': bad('٢٠٢٤-٠٦-٢٥ 10:00:00'),
+  'time-null-as-a-word': bad('NULL'),
+  'time-with-blanks-around': [time(`  ${TIME} `), taken(1)],
+  'time-with-t': [time('2024-06-25T10:00:00'), taken(1)],
+  'time-with-offset': [time('2024-06-25 10:00:00+0200'), taken(1)],
+  'time-29-february-of-a-leap-year': [time('2024-02-29 10:00:00'), taken(1)],
+};
+
+describe('malformed files', () => {
+  let dir: string;
+  let pipeline: LocalPipeline;
+  let report: RunReport;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(path.join(tmpdir(), 'malformed-spec-'));
+    for (const kind of ['streams', 'songs', 'users']) await mkdir(path.join(dir, kind));
+    for (const [name, [body]] of Object.entries(FIXTURES)) await writeFile(path.join(dir, 'streams', `${name}.csv`), body);
+    await writeFile(
+      path.join(dir, 'songs', 'songs.csv'),
+      'track_id,track_name,artists,track_genre,duration_ms,popularity\nt1,One,A,pop,60000,1\n',
+    );
+    await writeFile(path.join(dir, 'users', 'users.csv'), 'user_id,user_name,user_country\nu,Ada,France\n');
+    // All rows of a file may be bad here: what is wanted is their reasons.
+    pipeline = await LocalPipeline.start({ env: { MAX_REJECTED_SHARE: '1' } });
+    await pipeline.load(dir);
+    const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: 100_000 });
+    report = (await runReport(pipeline.stores, runId)) as RunReport;
+  });
+  afterAll(async () => {
+    await pipeline?.stop();
+    await rm(dir, { recursive: true });
+  });
+
+  it('are a corpus of more than sixty, and hinder nobody', () => {
+    expect(Object.keys(FIXTURES).length).toBeGreaterThanOrEqual(60);
+    expect([report.state, report.reasons, report.files.length]).toEqual(['completed', [], Object.keys(FIXTURES).length]);
+  });
+
+  it.each(Object.entries(FIXTURES).map(([name, [, verdict]]) => [name, verdict] as const))('%s', (name, verdict) => {
+    const file = report.files.find(({ key }) => key === `streams/${name}.csv`);
+    if (typeof verdict === 'string') expect([file?.state, file?.reason]).toEqual(['rejected', verdict]);
+    else
+      expect([file?.state, file?.reason, file?.rows]).toEqual(['archived', undefined, { read: verdict.rows, rejected: verdict.rejected }]);
+  });
+
+  it('leave numbers that are those of their good rows', async () => {
+    const day = await dayReport(pipeline.stores.kpis, '2024-06-25');
+    // u at 10:00:00 and 10:00:01 and at 08:00:00 (the one with an offset), and four ids that are odd, but ids.
+    expect(day).toMatchObject({ listen_count: 7, unique_listeners: 5, genres: [{ genre: 'pop', listen_count: 7, unique_listeners: 5 }] });
+  });
+});
