@@ -1,15 +1,13 @@
 #!/bin/bash
 # entrypoint driver ARGUMENTS…: spark-submit. entrypoint executor: what Spark on Kubernetes starts in its executor pods; the
-# PyPI package has no image entry point of its own. The user id has no name, which Hadoop wants to know.
+# PyPI package has no image entry point of its own.
 set -euo pipefail
-export HADOOP_USER_NAME=spark SPARK_USER=spark
-java_options=(-Duser.name=spark)
+java_options=()
 case ${1:-} in
   driver)
     shift
     sed "s/CONFIG_MAP/${SPARK_CONFIG_MAP:?}/; s/SECRET/${SPARK_SECRET:?}/" /opt/music/executor-pod.yaml >/tmp/executor-pod.yaml
-    exec "$SPARK_HOME/bin/spark-submit" --properties-file /opt/music/spark-defaults.conf --driver-class-path '/opt/music/jars/*' \
-      --driver-java-options "${java_options[*]}" --conf 'spark.executor.extraClassPath=/opt/music/jars/*' "$@"
+    exec "$SPARK_HOME/bin/spark-submit" --properties-file /opt/music/spark-defaults.conf --driver-class-path '/opt/music/jars/*' --conf 'spark.executor.extraClassPath=/opt/music/jars/*' "$@"
     ;;
   executor)
     for name in $(compgen -v SPARK_JAVA_OPT_ | sort -t_ -k4 -n); do java_options+=("${!name}"); done

@@ -236,7 +236,7 @@ describe('on Kubernetes', () => {
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
     await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=90s'); // a Job cannot be changed
-    await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768' }, ['spark']);
+    await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768', SPARK_CPU_REQUEST: '100m' }, ['spark']);
     await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
     await pipeline.ready();
     const before = await days(['2026-03-01', '2026-03-02']);
@@ -247,6 +247,7 @@ describe('on Kubernetes', () => {
       const now = await status(run_id);
       return ['completed', 'rejected', 'failed'].includes(now.state) && now;
     });
+    expect(report.reasons).toEqual([]);
     expect(report).toMatchObject({
       state: 'completed',
       job: { engine: expect.stringContaining('spark-kubernetes') },

@@ -49,7 +49,13 @@ describe('combining a batch', () => {
   /** Combines the files; gives the evidence and the rows: [file, user, track, instant, day]. */
   const combine = async (
     files: (string | Buffer)[],
-    options: { zones?: { source: string; kpi: string }; rowsPerPart?: number; songs?: string; maxRowBytes?: number } = {},
+    options: {
+      zones?: { source: string; kpi: string };
+      filesTogether?: number;
+      rowsPerPart?: number;
+      songs?: string;
+      maxRowBytes?: number;
+    } = {},
   ) => {
     const runId = `scheduled__2024-01-${String((runs += 1)).padStart(2, '0')}`;
     const streams = [];
@@ -74,6 +80,7 @@ describe('combining a batch', () => {
         maxFileBytes: 10 ** 9,
         maxRowBytes: options.maxRowBytes ?? 2 ** 20,
         rowsPerPart: options.rowsPerPart ?? 1_000_000,
+        filesTogether: options.filesTogether ?? 100,
         filesAhead: 3,
       },
       scratch,
@@ -234,7 +241,7 @@ describe('combining a batch', () => {
   it('writes several Parquet objects, each with whole files', async () => {
     const { evidence, rows } = await combine(
       Array.from({ length: 5 }, (_, i) => HEADER + GOOD + `${i},t2,2024-06-25 10:00:00\n`),
-      { rowsPerPart: 4 },
+      { rowsPerPart: 4, filesTogether: 1 },
     );
     expect(evidence.parts.map(({ files, rows: n }) => [files, n])).toEqual([
       [[0, 1], 4],
@@ -272,7 +279,7 @@ describe('combining a batch', () => {
       store,
       { intermediate: 'intermediate', lake: 'lake' },
       { source: 'UTC', kpi: 'UTC' },
-      { engine: engineLimits, maxFileBytes: 20, maxRowBytes: 2 ** 20, rowsPerPart: 10, filesAhead: 1 },
+      { engine: engineLimits, maxFileBytes: 20, maxRowBytes: 2 ** 20, rowsPerPart: 10, filesTogether: 100, filesAhead: 1 },
       scratch,
     );
     const again = await store.readJson<BatchEvidence>(

@@ -33,9 +33,17 @@ export interface CombineLimits {
   readonly maxRowBytes: number;
   /** A Parquet object is closed when it has so many rows. */
   readonly rowsPerPart: number;
+  /** Small files that are read by one statement. */
+  readonly filesTogether: number;
   /** Files that are fetched while another is read. */
   readonly filesAhead: number;
 }
+
+/** Small files with one header are read together: planning a statement takes as long as reading some hundred kilobytes. */
+const GROUP_BYTES = 16 * 2 ** 20;
+const SMALL_BYTES = 2 ** 20;
+/** SQL of a stream file's number, which its local file is named by. */
+const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.csv$', 1) AS INTEGER)`;
 
 /** A file as it was fetched. Its rows can be read where it is CSV text with the columns of its contract. */
 interface Fetched {
@@ -43,6 +51,8 @@ interface Fetched {
   readonly readable: boolean;
   /** See CsvInspection. */
   readonly sequential: boolean;
+  /** Bytes. */
+  readonly size: number;
   readonly evidence: Omit<FileEvidence, 'rows' | 'rejected'>;
 }
 
@@ -110,14 +120,14 @@ export class CombineBatch {
     };
     await beginPart();
     try {
-      for await (const fetched of this.fetchAhead(files, dir)) {
+      for await (const group of groupFiles(this.fetchAhead(files, dir), this.limits.filesTogether)) {
         signal.throwIfAborted();
-        const read = await this.readStreamFile(engine, fetched);
-        await rm(fetched.path, { force: true });
-        if (typeof read === 'number') {
-          rows += read;
-          inPart.push(fetched);
-        } else evidence.push(read);
+        const read = await this.readStreamFiles(engine, group);
+        await Promise.all(group.map((fetched) => rm(fetched.path, { force: true })));
+        rows += read.rows;
+        evidence.push(...read.unread);
+        const unread = new Set(read.unread.map(({ file }) => file));
+        inPart.push(...group.filter((fetched) => !unread.has(fetched.evidence.file)));
         if (rows >= this.limits.rowsPerPart) await endPart();
       }
       await endPart();
@@ -134,22 +144,31 @@ export class CombineBatch {
     return { object, files, rows };
   }
 
-  /** Adds a file's rows to `listens`, and the places of those that cannot be read to `unread`. Gives how many, or why not. */
-  private async readStreamFile(engine: Engine, fetched: Fetched): Promise<number | FileEvidence> {
-    const { readable, evidence } = fetched;
-    const none = { ...evidence, rows: 0, rejected: {} };
-    if (!readable) return none;
-    const parameters = { blanks: BLANKS, file: evidence.file, ...zoneParameters(this.zones) };
+  /**
+   * Adds the rows of files to `listens`, and the places of those that cannot be read to `unread`. Gives how many rows, and the
+   * evidence of files that cannot be read at all. Several files are read by one statement; where that fails, each by its own.
+   */
+  private async readStreamFiles(engine: Engine, group: readonly Fetched[]): Promise<{ rows: number; unread: FileEvidence[] }> {
+    const [first] = group;
+    if (first === undefined) return { rows: 0, unread: [] };
+    if (!first.readable) return { rows: 0, unread: [{ ...first.evidence, rows: 0, rejected: {} }] };
     let rows = 0;
-    const failure = await this.readCsv(engine, fetched, async (csv) => {
+    const failure = await this.readCsv(engine, group, async (csv) => {
       rows = await engine.run(
-        `INSERT INTO listens SELECT $file, user_id, track_id, listened_at, listen_date, reason, listen_time FROM (${typeRows(csv, this.zones)})`,
-        parameters,
+        `INSERT INTO listens SELECT ${FILE_OF_PATH}, user_id, track_id, listened_at, listen_date, reason, listen_time FROM (${typeRows(csv, this.zones)})`,
+        { blanks: BLANKS, ...zoneParameters(this.zones) },
       );
     });
-    if (failure !== undefined) return { ...none, ...failure };
-    rows += await engine.run(`INSERT INTO unread SELECT DISTINCT $file, line - 1 FROM ${MALFORMED}`, { file: evidence.file });
-    return rows;
+    if (failure !== undefined && group.length > 1) {
+      const each = [];
+      for (const fetched of group) each.push(await this.readStreamFiles(engine, [fetched]));
+      return { rows: each.reduce((sum, one) => sum + one.rows, 0), unread: each.flatMap(({ unread }) => unread) };
+    }
+    if (failure !== undefined) return { rows: 0, unread: [{ ...first.evidence, rows: 0, rejected: {}, ...failure }] };
+    rows += await engine.run(
+      `INSERT INTO unread SELECT DISTINCT ${FILE_OF_PATH}, line - 1 FROM (SELECT line, file_path AS filename FROM ${MALFORMED} JOIN ${MALFORMED}_scan USING (scan_id, file_id))`,
+    );
+    return { rows, unread: [] };
   }
 
   /** Adds the rejected rows of a part's files to `bad`, each with its place below the header, and counts by file and reason. */
@@ -223,7 +242,7 @@ export class CombineBatch {
     const none = { ...evidence, rows: 0, rejected: {} };
     if (!readable) return none;
     const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
-    const failure = await this.readCsv(engine, fetched, (csv) =>
+    const failure = await this.readCsv(engine, [fetched], (csv) =>
       engine.run(`COPY (${typeTable(kind, csv)}) TO ${text(parquet)} (FORMAT parquet)`, { blanks: BLANKS }),
     );
     if (failure !== undefined) return { ...none, ...failure };
@@ -243,19 +262,21 @@ export class CombineBatch {
   }
 
   /**
-   * Runs a statement that reads a CSV file. Line ends of several kinds in one file need the reader's lenient mode. Gives
-   * what is wrong where the file cannot be read as CSV at all.
+   * Runs a statement that reads CSV files with one header. Line ends of several kinds in one file need the reader's lenient
+   * mode, which is tried for one file only. Gives what is wrong where they cannot be read as CSV.
    */
   private async readCsv(
     engine: Engine,
-    { path: file, sequential, evidence }: Fetched,
+    files: readonly Fetched[],
     read: (csv: ReturnType<typeof csvSource>) => Promise<unknown>,
   ): Promise<{ defect: FileReason; detail: string } | undefined> {
     let failure: unknown;
-    for (const strict of [true, false]) {
+    const paths = files.map((file) => file.path);
+    const { sequential, evidence } = files[0] as Fetched;
+    for (const strict of files.length === 1 ? [true, false] : [true]) {
       await engine.run(dropMalformed);
       try {
-        await read(csvSource(file, evidence.columns, { maxRowBytes: this.limits.maxRowBytes, sequential, strict }));
+        await read(csvSource(paths, evidence.columns, { maxRowBytes: this.limits.maxRowBytes, sequential, strict }));
         return undefined;
       } catch (error) {
         if (!/Invalid Input Error/.test(describeError(error))) throw error; // out of memory, disk full: no fault of the file
@@ -263,7 +284,7 @@ export class CombineBatch {
       }
     }
     await engine.run(dropMalformed);
-    return { defect: 'not_csv', detail: describeError(failure, 300).replaceAll(path.dirname(file), '…') };
+    return { defect: 'not_csv', detail: describeError(failure, 300).replaceAll(path.dirname(paths[0] ?? ''), '…') };
   }
 
   /** Fetches files in order, a few ahead of the one that is being read. */
@@ -292,6 +313,7 @@ export class CombineBatch {
       path: to,
       readable: false,
       sequential: true,
+      size,
       evidence: { file, key, columns: [], ...more, defect, detail },
     });
     if (size > this.limits.maxFileBytes) return without('too_large', `${size} bytes, more than ${this.limits.maxFileBytes}`);
@@ -312,6 +334,31 @@ export class CombineBatch {
       return without('not_csv', (error as Error).message, { sha256 });
     }
     const readable = missingColumns(CONTRACTS[kind], columns).length === 0 && ambiguousColumns(CONTRACTS[kind], columns).length === 0;
-    return { path: to, readable, sequential, evidence: { file, key, sha256, columns } };
+    return { path: to, readable, sequential, size, evidence: { file, key, sha256, columns } };
   }
+}
+
+/** Parts files, in order, into groups that are read by one statement: small ones with the same header, or one alone. */
+async function* groupFiles(files: AsyncIterable<Fetched>, most: number): AsyncGenerator<Fetched[]> {
+  let group: Fetched[] = [];
+  let bytes = 0;
+  const small = ({ readable, sequential, size }: Fetched) => readable && !sequential && size <= SMALL_BYTES;
+  for await (const file of files) {
+    const [first] = group;
+    const fits =
+      first !== undefined &&
+      small(first) &&
+      small(file) &&
+      group.length < most &&
+      bytes + file.size <= GROUP_BYTES &&
+      JSON.stringify(first.evidence.columns) === JSON.stringify(file.evidence.columns);
+    if (!fits && group.length > 0) {
+      yield group;
+      group = [];
+      bytes = 0;
+    }
+    group.push(file);
+    bytes += file.size;
+  }
+  if (group.length > 0) yield group;
 }

@@ -5,7 +5,8 @@ import { Injectable } from '@nestjs/common';
 import { CombineBatch } from './combine-batch';
 import { CombinerConfig } from './combiner.config';
 
-const FILES_AHEAD = 4;
+const FILES_AHEAD = 8;
+const FILES_TOGETHER = 100;
 
 /** Combines one batch and says so, once. */
 @Injectable()
@@ -26,6 +27,7 @@ export class CombineStreams extends StagePerformer {
         maxFileBytes: config.maxFileMb * 2 ** 20,
         maxRowBytes: config.maxRowKb * 2 ** 10,
         rowsPerPart: config.rowsPerPart,
+        filesTogether: FILES_TOGETHER,
         filesAhead: FILES_AHEAD,
       },
       runtime.scratch,

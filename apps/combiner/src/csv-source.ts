@@ -1,4 +1,4 @@
-import { text } from '@music/duckdb';
+import { textList } from '@music/duckdb';
 
 /** Rows that the CSV reader itself could not split into fields; written anew by each read. */
 export const MALFORMED = 'malformed';
@@ -11,17 +11,18 @@ export interface CsvSource {
 }
 
 /**
- * How DuckDB reads a CSV file of ours: RFC 4180, every column as text, missing fields as null. Lines it cannot read go to
- * the table MALFORMED (one or more rows a line, with `line`) instead of ending the read.
+ * How DuckDB reads CSV files of ours, all with one header: RFC 4180, every column as text, missing fields as null, and the
+ * path as `filename`. Rows come file by file, in order. Lines it cannot read go to the table MALFORMED (one or more rows a
+ * line, with `line` and `file_id`) instead of ending the read; the table MALFORMED_scan says which file has which id.
  */
 export function csvSource(
-  file: string,
+  files: readonly string[],
   header: readonly string[],
   options: { maxRowBytes: number; sequential: boolean; strict: boolean },
 ): CsvSource {
   const columns = [...header.map((_, i) => `c${i}`), 'extra'].map((name) => `'${name}': 'VARCHAR'`).join(', ');
   return {
-    from: `read_csv(${text(file)}, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',
+    from: `read_csv(${textList(files)}, filename = true, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',
       null_padding = true, ignore_errors = true, store_rejects = true, rejects_table = '${MALFORMED}', rejects_scan = '${MALFORMED}_scan',
       strict_mode = ${options.strict}, max_line_size = ${options.maxRowBytes}, parallel = ${!options.sequential})`,
     column: (name) => {

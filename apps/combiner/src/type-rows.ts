@@ -12,7 +12,7 @@ const MAX_ID_LENGTH = 1_024;
 const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is above 14
 
 /**
- * SQL that types the rows of a stream file (rules 1 and 2): `user_id`, `track_id`, `listened_at` (UTC), `listen_date`,
+ * SQL that types the rows of stream files (rules 1 and 2): `filename`, `user_id`, `track_id`, `listened_at` (UTC), `listen_date`,
  * `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written.
  * Parameters: `$blanks`, and `$source_zone` and `$kpi_zone` where they are not UTC (see `zoneParameters`).
  */
@@ -21,7 +21,7 @@ export function typeRows(csv: CsvSource, zones: TimeZones): string {
   const day = zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
   return `
     WITH written AS (
-      SELECT ${trimmed(csv.column('user_id'))} AS user_id, ${trimmed(csv.column('track_id'))} AS track_id, ${csv.column('listen_time')} AS written, extra
+      SELECT ${trimmed(csv.column('user_id'))} AS user_id, ${trimmed(csv.column('track_id'))} AS track_id, ${csv.column('listen_time')} AS written, extra, filename
       FROM ${csv.from}
     ),
     -- What reads back as it was written is a real date and time in the usual form; only the rest needs the slow way.
@@ -45,7 +45,7 @@ export function typeRows(csv: CsvSource, zones: TimeZones): string {
       SELECT *, ${day} AS listen_date
       FROM timed
     )
-    SELECT user_id, track_id, instant AS listened_at, listen_date,
+    SELECT filename, user_id, track_id, instant AS listened_at, listen_date,
       CASE
         WHEN extra IS NOT NULL OR length(user_id) > ${MAX_ID_LENGTH} OR length(track_id) > ${MAX_ID_LENGTH} THEN 'malformed_row'
         WHEN user_id IS NULL THEN 'missing_user_id'

@@ -64,6 +64,10 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Max(64)
   sparkCores: number = 1;
 
+  @Setting('SPARK_CPU_REQUEST', 'processor time that Kubernetes keeps free for the driver and for each executor, such as 500m')
+  @Matches(/^(\d{1,6}m|\d{1,3}(\.\d{1,3})?)$/)
+  sparkCpuRequest: string = '1';
+
   @Setting('SPARK_KEEP_SECONDS', 'finished Spark Jobs are removed after so long')
   @IsInt()
   @Min(60)

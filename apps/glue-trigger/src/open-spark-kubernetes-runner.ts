@@ -14,6 +14,7 @@ export function openSparkKubernetesRunner(config: GlueTriggerConfig, store: Obje
     executors: config.sparkExecutors,
     memoryMb: config.sparkMemoryMb,
     cores: config.sparkCores,
+    cpuRequest: config.sparkCpuRequest,
     timeoutMinutes: config.jobTimeoutMinutes,
     keepSeconds: config.sparkKeepSeconds,
     configMap: config.sparkConfigMap,

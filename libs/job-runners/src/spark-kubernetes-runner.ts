@@ -18,6 +18,8 @@ export interface SparkKubernetesOptions {
   /** Of the driver and of each executor. */
   readonly memoryMb: number;
   readonly cores: number;
+  /** As Kubernetes writes it, such as `500m`. */
+  readonly cpuRequest: string;
   /** A job that takes longer is ended. Minutes. */
   readonly timeoutMinutes: number;
   /** Finished Jobs are removed after so long. Seconds. */
@@ -30,7 +32,8 @@ export interface SparkKubernetesOptions {
 const LABEL = 'music-pipeline/kpi-job';
 const RUN = 'music-pipeline/run-id';
 const INPUT = 'music-pipeline/input';
-const LOG_LINES = 25;
+const LOG_LINES = 200;
+const SHOWN_LINES = 15;
 const OVERHEAD = 1.4; // what a JVM and Python need beside the heap
 const DRIVER_PORT = 7078;
 const BLOCK_PORT = 7079;
@@ -103,14 +106,19 @@ export class SparkKubernetesRunner implements JobRunner {
       const { items } = await this.core.listNamespacedPod({ namespace, labelSelector: `batch.kubernetes.io/job-name=${name}` });
       const pod = items.at(-1)?.metadata?.name;
       if (pod === undefined) return 'its pod is gone';
-      return await this.core.readNamespacedPodLog({ namespace, name: pod, container: 'driver', tailLines: LOG_LINES });
+      const log = await this.core.readNamespacedPodLog({ namespace, name: pod, container: 'driver', tailLines: LOG_LINES });
+      return log
+        .split('\n')
+        .filter((line) => !/^\s+at | INFO |^\s*\.\.\. \d+ more/.test(line)) // the frames of Java hide what it says
+        .slice(-SHOWN_LINES)
+        .join('\n');
     } catch (error) {
       return `its log cannot be read: ${describeError(error, 300)}`;
     }
   }
 
   private manifest(name: string, hash: string, args: Record<string, string>): V1Job {
-    const { image, imagePullPolicy, serviceAccount, memoryMb, cores, timeoutMinutes, keepSeconds, configMap, secret } = this.options;
+    const { image, imagePullPolicy, serviceAccount, memoryMb, timeoutMinutes, keepSeconds, configMap, secret } = this.options;
     const labels = {
       'app.kubernetes.io/name': 'kpi-job',
       'app.kubernetes.io/component': 'spark-driver',
@@ -150,7 +158,7 @@ export class SparkKubernetesRunner implements JobRunner {
                   { name: 'driver', containerPort: DRIVER_PORT },
                   { name: 'blocks', containerPort: BLOCK_PORT },
                 ],
-                resources: { requests: { cpu: String(cores), memory }, limits: { memory } },
+                resources: { requests: { cpu: this.options.cpuRequest, memory }, limits: { memory } },
                 securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
                 volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
               },
@@ -174,6 +182,7 @@ export class SparkKubernetesRunner implements JobRunner {
         'spark.executor.instances': executors,
         'spark.executor.memory': `${memoryMb}m`,
         'spark.executor.cores': cores,
+        'spark.kubernetes.executor.request.cores': this.options.cpuRequest,
         'spark.kubernetes.namespace': namespace,
         'spark.kubernetes.container.image': image,
         'spark.kubernetes.container.image.pullPolicy': imagePullPolicy,
