@@ -17,9 +17,12 @@ it('has every setting of the services in docs/operations.md, and no other', () =
   expect([...documented].sort()).toEqual([...settings].sort());
 });
 
-it.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md'])('has no dead link in %s', (file) => {
-  const targets = [...read(file).matchAll(/\]\(([^)#][^)#]*)/g)]
-    .map(([, target]) => target as string)
-    .filter((target) => !target.startsWith('http'));
-  for (const target of targets) expect([target, existsSync(path.join(root, path.dirname(file), target))]).toEqual([target, true]);
-});
+it.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md', 'docs/guarantees.md'])(
+  'has no dead link in %s',
+  (file) => {
+    const targets = [...read(file).matchAll(/\]\(([^)#][^)#]*)/g)]
+      .map(([, target]) => target as string)
+      .filter((target) => !target.startsWith('http'));
+    for (const target of targets) expect([target, existsSync(path.join(root, path.dirname(file), target))]).toEqual([target, true]);
+  },
+);
