@@ -47,6 +47,11 @@ export class ClusterPipeline {
     await exec('kubectl', ['apply', '-k', this.overlay], { maxBuffer: MAX_OUTPUT });
   }
 
+  /** Has the API server check all manifests, strictly, without changing anything. */
+  async dryRun(): Promise<void> {
+    await exec('kubectl', ['apply', '-k', this.overlay, '--dry-run=server', '--validate=strict'], { maxBuffer: MAX_OUTPUT });
+  }
+
   async delete(): Promise<void> {
     for (const forward of this.forwards) forward.kill();
     await rm(this.overlay, { recursive: true, force: true });

@@ -14,7 +14,7 @@ import { ObjectChanged, keyBelow, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
 import { ArchiverConfig } from './archiver.config';
 
-const FILES_AT_ONCE = 8;
+const FILES_AT_ONCE = 32; // S3 copies by itself, so these mostly wait
 
 /**
  * Archives exactly the stream files that passed in a run, then clears what the run worked on. A file is copied, checked,
