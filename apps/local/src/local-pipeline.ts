@@ -39,6 +39,8 @@ export interface LocalPipelineOptions {
   readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Use the servers of `docker/compose.yaml` instead of starting some. */
   readonly compose?: boolean;
+  /** Kafka with TLS and a login. */
+  readonly secureKafka?: boolean;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -57,9 +59,14 @@ export class LocalPipeline {
   ) {}
 
   /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
-  static async start({ compose = false, engine = 'duckdb', env: settings = {} }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
+  static async start({
+    compose = false,
+    engine = 'duckdb',
+    secureKafka = false,
+    env: settings = {},
+  }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
-    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'));
+    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), { secureKafka });
     const inherited = Object.fromEntries(
       Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
     ) as Record<string, string>;

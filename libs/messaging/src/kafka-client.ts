@@ -1,3 +1,4 @@
+import { rootCertificates } from 'node:tls';
 import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import { describeError } from '@music/errors';
 
@@ -5,6 +6,8 @@ export interface KafkaOptions {
   readonly brokers: readonly string[];
   readonly clientId: string;
   readonly tls: boolean;
+  /** Authorities to trust besides, as PEM text. */
+  readonly ca?: string;
   readonly sasl?: SASLOptions;
 }
 
@@ -20,7 +23,7 @@ export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
   return new Kafka({
     brokers: [...options.brokers],
     clientId: options.clientId,
-    ssl: options.tls,
+    ssl: options.tls && options.ca !== undefined ? { ca: [options.ca, ...rootCertificates] } : options.tls,
     sasl: options.sasl,
     connectionTimeout: 5_000,
     requestTimeout: 30_000,

@@ -28,6 +28,11 @@ export class StoresConfig {
   @IsBoolean()
   kafkaTls: boolean = false;
 
+  @Setting('KAFKA_CA_FILE', 'PEM file of the authority that signed the certificates of Kafka, where this system does not know it')
+  @IsOptional()
+  @IsString()
+  kafkaCaFile?: string;
+
   @Setting('KAFKA_SASL_MECHANISM', 'how to log in to Kafka: plain, scram-sha-256 or scram-sha-512; empty: not at all')
   @IsOptional()
   @IsIn(['plain', 'scram-sha-256', 'scram-sha-512'])

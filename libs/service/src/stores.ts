@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
@@ -29,7 +30,8 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
   const dynamo = new DynamoDBClient(aws);
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
   let kafka: Kafka | undefined;
-  const connectKafka = () => kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, sasl: saslOf(config) }, log);
+  const connectKafka = () =>
+    kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, ca: caOf(config), sasl: saslOf(config) }, log);
   return {
     s3,
     dynamo,
@@ -45,6 +47,15 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
       dynamo.destroy();
     },
   };
+}
+
+function caOf({ kafkaCaFile }: StoresConfig): string | undefined {
+  if (kafkaCaFile === undefined) return undefined;
+  try {
+    return readFileSync(kafkaCaFile, 'utf8');
+  } catch (error) {
+    throw new WrongSettings([`KAFKA_CA_FILE=${kafkaCaFile}: cannot be read: ${(error as Error).message}`]);
+  }
 }
 
 function saslOf({ kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword }: StoresConfig): SASLOptions | undefined {

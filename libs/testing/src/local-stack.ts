@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -18,6 +18,7 @@ const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
 /** Starts sooner; what hashes much data is slower for it. */
 const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
+const KAFKA_USER = 'music';
 
 /** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
 export class LocalStack {
@@ -28,15 +29,22 @@ export class LocalStack {
     readonly dir: string,
     private readonly jars: string,
     private readonly ownsDir: boolean,
+    /** Kafka speaks TLS and wants a SCRAM login, with this password. */
+    private readonly kafkaPassword: string | undefined,
   ) {}
 
-  static async start(servers: readonly Server[] = SERVERS, dir?: string): Promise<LocalStack> {
+  static async start(servers: readonly Server[] = SERVERS, dir?: string, { secureKafka = false } = {}): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
       if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
     }
     await checkJava();
-    const stack = new LocalStack(dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))), jars, dir === undefined);
+    const stack = new LocalStack(
+      dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
+      jars,
+      dir === undefined,
+      secureKafka ? randomBytes(16).toString('hex') : undefined,
+    );
     await mkdir(stack.dir, { recursive: true });
     try {
       await Promise.all(servers.map((server) => stack.startServer(server)));
@@ -55,6 +63,14 @@ export class LocalStack {
   get env(): Record<string, string> {
     const env: Record<string, string> = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
     if (this.ports.has('kafka')) env['KAFKA_BROKERS'] = this.brokers;
+    if (this.kafkaPassword !== undefined)
+      Object.assign(env, {
+        KAFKA_TLS: 'true',
+        KAFKA_CA_FILE: this.certificate,
+        KAFKA_SASL_MECHANISM: 'scram-sha-512',
+        KAFKA_SASL_USERNAME: KAFKA_USER,
+        KAFKA_SASL_PASSWORD: this.kafkaPassword,
+      });
     if (this.ports.has('dynamodb')) env['AWS_ENDPOINT_URL_DYNAMODB'] = `http://${HOST}:${this.ports.get('dynamodb')}`;
     if (this.ports.has('s3'))
       Object.assign(env, { AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`, S3_FORCE_PATH_STYLE: 'true' });
@@ -76,7 +92,7 @@ export class LocalStack {
       cwd: data,
     });
     this.children.set(server, child);
-    await child.until(server === 'kafka' ? () => answersKafka(port) : () => answersHttp(port));
+    await child.until(server === 'kafka' ? () => this.answersKafka(port) : () => answersHttp(port));
   }
 
   child(server: Server): Child {
@@ -103,9 +119,11 @@ export class LocalStack {
           'log.dirs': path.join(data, 'log'),
           'controller.quorum.voters': `1@${HOST}:${controller}`,
           'controller.listener.names': 'CONTROLLER',
-          listeners: `PLAINTEXT://${HOST}:${port},CONTROLLER://${HOST}:${controller}`,
-          'advertised.listeners': `PLAINTEXT://${HOST}:${port}`,
-          'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+          listeners: `CLIENTS://${HOST}:${port},CONTROLLER://${HOST}:${controller}`,
+          'advertised.listeners': `CLIENTS://${HOST}:${port}`,
+          'inter.broker.listener.name': 'CLIENTS',
+          'listener.security.protocol.map': `CLIENTS:${this.kafkaPassword === undefined ? 'PLAINTEXT' : 'SASL_SSL'},CONTROLLER:PLAINTEXT`,
+          ...(await this.kafkaSecurity(data)),
           // One node: the defaults ask for three.
           'offsets.topic.replication.factor': 1,
           'offsets.topic.num.partitions': 1,
@@ -127,11 +145,67 @@ export class LocalStack {
         'format',
         // In one argument, since an id may begin with a hyphen.
         `--cluster-id=${randomBytes(16).toString('base64url')}`,
+        ...(this.kafkaPassword === undefined ? [] : [`--add-scram=SCRAM-SHA-512=[name=${KAFKA_USER},password=${this.kafkaPassword}]`]),
         '-c',
         config,
       ]);
     }
     return [...classPath, 'kafka.Kafka', config];
+  }
+
+  private get certificate(): string {
+    return path.join(this.dir, 'kafka', 'broker.pem');
+  }
+
+  /** A certificate of its own for the broker, and its login. */
+  private async kafkaSecurity(data: string): Promise<Record<string, string>> {
+    const password = this.kafkaPassword;
+    if (password === undefined) return {};
+    const store = ['-alias', 'broker', '-keystore', path.join(data, 'broker.p12'), '-storetype', 'PKCS12', '-storepass', password];
+    const keytool = promisify(execFile);
+    await keytool('keytool', [
+      '-genkeypair',
+      ...store,
+      '-keyalg',
+      'RSA',
+      '-dname',
+      `CN=${HOST}`,
+      '-ext',
+      `SAN=ip:${HOST}`,
+      '-validity',
+      '2',
+    ]);
+    await keytool('keytool', ['-exportcert', '-rfc', ...store, '-file', this.certificate]);
+    return {
+      'sasl.enabled.mechanisms': 'SCRAM-SHA-512',
+      'sasl.mechanism.inter.broker.protocol': 'SCRAM-SHA-512',
+      'listener.name.clients.scram-sha-512.sasl.jaas.config': `org.apache.kafka.common.security.scram.ScramLoginModule required username="${KAFKA_USER}" password="${password}";`,
+      'ssl.keystore.location': path.join(data, 'broker.p12'),
+      'ssl.keystore.type': 'PKCS12',
+      'ssl.keystore.password': password,
+      // It is a client of itself, too.
+      'ssl.truststore.location': this.certificate,
+      'ssl.truststore.type': 'PEM',
+    };
+  }
+
+  private async answersKafka(port: number): Promise<boolean> {
+    const secure =
+      this.kafkaPassword === undefined
+        ? {}
+        : {
+            ssl: { ca: [await readFile(this.certificate, 'utf8')] },
+            sasl: { mechanism: 'scram-sha-512' as const, username: KAFKA_USER, password: this.kafkaPassword },
+          };
+    const kafka = new Kafka({ brokers: [`${HOST}:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 }, ...secure });
+    const admin = kafka.admin();
+    try {
+      await admin.connect();
+      await admin.listTopics();
+      return true;
+    } finally {
+      await admin.disconnect();
+    }
   }
 
   private async dynamodb(port: number): Promise<string[]> {
@@ -193,15 +267,4 @@ export async function freePort(): Promise<number> {
 async function answersHttp(port: number): Promise<boolean> {
   await fetch(`http://${HOST}:${port}/`, { signal: AbortSignal.timeout(2_000) });
   return true;
-}
-
-async function answersKafka(port: number): Promise<boolean> {
-  const admin = new Kafka({ brokers: [`${HOST}:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 } }).admin();
-  try {
-    await admin.connect();
-    await admin.listTopics();
-    return true;
-  } finally {
-    await admin.disconnect();
-  }
 }
