@@ -3,7 +3,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { KpisPublished, envelope } from '@music/events';
 import { type Manifest, type ManifestFile, RunStore, type Work, ensureTable, pipelineRunsTable, versionOf } from '@music/runs';
-import type { StageRuntime } from '@music/service';
+import { Metrics, type StageRuntime } from '@music/service';
 import { ObjectStore } from '@music/storage';
 import { LocalStack } from '@music/testing';
 import { ArchiveRun } from './archive-run';
@@ -34,7 +34,7 @@ describe('archiving a run', () => {
     for (const Bucket of ['plain', 'versioned', config.intermediateBucket, config.lakeBucket, config.archiveBucket])
       await s3.send(new CreateBucketCommand({ Bucket }));
     await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
-    archive = new ArchiveRun({ stores: { objects, runs } } as StageRuntime, config);
+    archive = new ArchiveRun({ stores: { objects, runs }, metrics: new Metrics('archiver') } as StageRuntime, config);
   });
   afterAll(() => stack.stop());
   beforeEach(() => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { DuckDBInstance } from '@duckdb/node-api';
-import { text } from '@music/duckdb';
+import { text, textList } from '@music/duckdb';
 import type { DayKpis } from '@music/kpis';
 import { ObjectStore, type StoredObject } from '@music/storage';
 import { LocalStack } from '@music/testing';
@@ -60,10 +60,12 @@ export class KpiJobFixture {
     });
   }
 
-  /** A job on the good rows of a folder of CSV files that is laid out like the source bucket. */
-  async jobOnFolder(runId: string, folder: string): Promise<KpiJob> {
+  /** A job on the good rows of folders of CSV files that are laid out like the source bucket. */
+  async jobOnFolders(runId: string, folders: readonly string[]): Promise<KpiJob> {
+    const files = (kind: string) =>
+      folders.flatMap((folder) => readdirSync(path.join(folder, kind)).map((file) => path.join(folder, kind, file)));
     const csv = (kind: string) =>
-      `read_csv([${readdirSync(path.join(folder, kind)).map((file) => text(path.join(folder, kind, file)))}], all_varchar = true, header = true, union_by_name = true, ignore_errors = true)`;
+      `read_csv(${textList(files(kind))}, all_varchar = true, header = true, union_by_name = true, ignore_errors = true)`;
     return this.jobOf(
       runId,
       {},

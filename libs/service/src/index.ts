@@ -1,5 +1,6 @@
 export * from './engine-config';
 export * from './logger';
+export * from './metrics';
 export * from './service-config';
 export * from './set-up';
 export * from './settings';
