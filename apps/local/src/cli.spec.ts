@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
 import { workspaceRoot } from '@music/testing';
 import { LocalPipeline } from './local-pipeline';
+import { musicKpis } from './music-kpis';
 
 jest.setTimeout(120_000);
 
@@ -16,15 +16,7 @@ describe('music-kpis', () => {
   let pipeline: LocalPipeline;
   let runId: string;
 
-  const kpis = (...args: string[]) =>
-    new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
-      const child = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/cli/dist/main.js'), ...args], { env: pipeline.env });
-      let out = '';
-      let err = '';
-      child.stdout.on('data', (data) => (out += String(data)));
-      child.stderr.on('data', (data) => (err += String(data)));
-      child.on('exit', (code) => resolve({ code, out, err }));
-    });
+  const kpis = (...args: string[]) => musicKpis(pipeline, ...args);
   const json = async (...args: string[]) => JSON.parse((await kpis(...args, '--json')).out);
 
   beforeAll(async () => {

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,6 +5,7 @@ import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@m
 import { versionOf } from '@music/runs';
 import { workspaceRoot } from '@music/testing';
 import { LocalPipeline } from './local-pipeline';
+import { musicKpis } from './music-kpis';
 import { reference } from './reference';
 
 jest.setTimeout(120_000);
@@ -41,15 +41,7 @@ describe('days, files and runs can be done again:', () => {
     await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
     return (await runReport(pipeline.stores, runId)) as RunReport;
   }
-  const kpis = (...args: string[]) =>
-    new Promise<{ code: number | null; out: string; err: string }>((resolve) => {
-      const child = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/cli/dist/main.js'), ...args], { env: pipeline.env });
-      let out = '';
-      let err = '';
-      child.stdout.on('data', (data) => (out += String(data)));
-      child.stderr.on('data', (data) => (err += String(data)));
-      child.on('exit', (code) => resolve({ code, out, err }));
-    });
+  const kpis = (...args: string[]) => musicKpis(pipeline, ...args);
   const listens = async (date = '2024-06-25') => (await dayReport(pipeline.stores.kpis, date))?.listen_count;
 
   it('a corrected catalogue is applied to old days by a backfill, without their files', async () => {

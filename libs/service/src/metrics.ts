@@ -1,15 +1,14 @@
-import { type Server, createServer } from 'node:http';
 import type { MessageOutcome } from '@music/messaging';
 import type { RunState } from '@music/runs';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { HttpPort } from './http-port';
 
 /** How long what is asked of a store at a scrape stays good. Milliseconds. */
 const FRESH_MS = 15_000;
 
 /** What a service tells Prometheus, on a port of its own. */
-export class Metrics {
-  private readonly registry = new Registry();
-  private readonly server: Server;
+export class Metrics extends HttpPort {
+  private readonly registry: Registry;
 
   readonly messages: Counter<'topic' | 'outcome'>;
   readonly work: Histogram<'outcome'>;
@@ -18,7 +17,16 @@ export class Metrics {
   readonly runs: Counter<'state'>;
 
   constructor(stage: string) {
-    const registers = [this.registry];
+    const registry = new Registry();
+    super((request, response) => {
+      if (request.method !== 'GET' || request.url !== '/metrics') return void response.writeHead(404).end();
+      registry.metrics().then(
+        (text) => response.writeHead(200, { 'content-type': registry.contentType }).end(text),
+        () => response.writeHead(500).end(),
+      );
+    });
+    this.registry = registry;
+    const registers = [registry];
     this.registry.setDefaultLabels({ stage });
     collectDefaultMetrics({ register: this.registry });
     this.messages = new Counter({
@@ -52,13 +60,6 @@ export class Metrics {
       labelNames: ['state'],
       registers,
     });
-    this.server = createServer((request, response) => {
-      if (request.method !== 'GET' || request.url !== '/metrics') return void response.writeHead(404).end();
-      this.registry.metrics().then(
-        (text) => response.writeHead(200, { 'content-type': this.registry.contentType }).end(text),
-        () => response.writeHead(500).end(),
-      );
-    });
   }
 
   observeMessage(outcome: MessageOutcome, topic: string): void {
@@ -89,16 +90,5 @@ export class Metrics {
         for (const [labels, value] of await read().catch(() => [])) gauge.set(labels as Record<L, string>, value);
       },
     });
-  }
-
-  /** Gives the port. */
-  async listen(host: string, port: number): Promise<number> {
-    await new Promise<void>((resolve, reject) => this.server.once('error', reject).listen(port, host, resolve));
-    return (this.server.address() as { port: number }).port;
-  }
-
-  async close(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
   }
 }
