@@ -1,6 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
+import { describeError } from '@music/errors';
 import { setUpGlueJob } from '@music/job-runners';
-import { type Stores, type StoresConfig, setUp } from '@music/service';
+import { type Stores, type StoresConfig, WrongSettings, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
 import { addEventCommands } from './event-commands';
@@ -37,13 +38,14 @@ async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omi
 const patience = () =>
   new Option('--patience <seconds>', 'try again for so long while servers or buckets are not there').default(0).argParser(positive);
 
-/** Does something until it succeeds, or the patience is over. */
+/** Does something until it succeeds, or the patience is over; says what it waits for. Wrong settings are not waited for. */
 async function patiently<T>(seconds: number, act: () => Promise<T>): Promise<T> {
   for (const deadline = Date.now() + seconds * 1_000; ; await new Promise((resolve) => setTimeout(resolve, 1_000))) {
     try {
       return await act();
     } catch (error) {
-      if (Date.now() > deadline) throw error;
+      if (error instanceof WrongSettings || Date.now() >= deadline) throw error;
+      process.stderr.write(`music-kpis: trying again: ${describeError(error, 300)}\n`);
     }
   }
 }

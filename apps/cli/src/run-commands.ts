@@ -72,7 +72,7 @@ async function run(options: RunOptions): Promise<void> {
   await withStores(async (stores, config) => {
     const logicalDate = options.date ?? yesterday(config.kpiTimeZone);
     const { scheduled, now: immediately, force } = options;
-    await follow(stores, await requestRun(stores, { logicalDate, scheduled, immediately, force }), options);
+    await follow(stores, await requestRun(stores, { logicalDate, scheduled, immediately, force }), options, { logical_date: logicalDate });
   });
 }
 
@@ -108,9 +108,9 @@ async function rerunFrom(runId: string, options: WaitOptions & { fromStage: Reru
 }
 
 /** Says that a run is under way; or waits for its end and says how it went. */
-async function follow(stores: Stores, runId: string, { wait, timeout, json }: WaitOptions): Promise<void> {
+async function follow(stores: Stores, runId: string, { wait, timeout, json }: WaitOptions, about: object = {}): Promise<void> {
   if (!wait) {
-    if (json) printJson({ run_id: runId });
+    if (json) printJson({ run_id: runId, ...about });
     else print(`${runId} is requested; \`music-kpis status ${runId}\` tells how it stands`);
     return;
   }

@@ -71,7 +71,11 @@ export class LocalPipeline {
       Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
     ) as Record<string, string>;
     const servers = stack?.env ?? COMPOSE_STACK;
-    const glue = engine === 'glue' ? await GlueEndpoint.start(servers) : undefined;
+    const stopStack = async (error: unknown) => {
+      await stack?.stop();
+      throw error;
+    };
+    const glue = engine === 'glue' ? await GlueEndpoint.start(servers).catch(stopStack) : undefined;
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,
