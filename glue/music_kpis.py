@@ -8,6 +8,7 @@ It runs the models of glue/sql/ as they stand. Arguments, in Glue's convention; 
   --S3_LAKE_PATH       the lake bucket; listens are below listens/date=D/run=R/
   --S3_RESULT_PATH     folder for the result: date=D.json for each affected day, at the end summary.json
   --SQL_PATH           folder of the models
+  --KPI_VERSION        not read here: it tells this job from one of an earlier turn to write the lake
   --KEEP_UNKNOWN_TRACKS  true: listens of tracks that songs does not have count as genre Unknown; false: they do not
 
 Running it again for the same run replaces what it wrote. It ends with an error, and without a summary, where
@@ -15,6 +16,7 @@ anything of it did not succeed.
 """
 
 import argparse
+import hashlib
 import itertools
 import json
 import re
@@ -138,10 +140,17 @@ class KpiJob:
                 "dates": dates,
                 **report,
                 "unreadable_durations": unreadable,
+                "sql_version": self.sql_version(),
                 "seconds": round(time.monotonic() - began, 3),
                 "spark": self.spark.version,
             },
         )
+
+    def sql_version(self) -> str:
+        """Names the models by their content, as the service does for its own."""
+        names = sorted(name for name in self.files.names(self.sql_path) if name.endswith(".sql"))
+        texts = (f"{name}\0{self.files.read(f'{self.sql_path}/{name}')}\0" for name in names)
+        return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
     def lake_folders(self, dates: list[str], own: bool, others: bool = True) -> list[str]:
         """The lake's folders of these days: those of this run, those of other runs, or both."""
@@ -222,10 +231,14 @@ class Files:
         stream.close()
 
     def folders(self, path: str) -> list[str]:
+        return [str(status.getPath().toString()) for status in self._list(path) if status.isDirectory()]
+
+    def names(self, path: str) -> list[str]:
+        return [str(status.getPath().getName()) for status in self._list(path) if status.isFile()]
+
+    def _list(self, path: str) -> list:
         system, hadoop = self._open(path)
-        if not system.exists(hadoop):
-            return []
-        return [str(status.getPath().toString()) for status in system.listStatus(hadoop) if status.isDirectory()]
+        return list(system.listStatus(hadoop)) if system.exists(hadoop) else []
 
 
 def refuse(value: object) -> None:

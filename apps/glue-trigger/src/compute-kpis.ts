@@ -34,12 +34,13 @@ export class ComputeKpis extends StagePerformer {
   async perform(work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
     const { runId } = work.event.data as RunValidated;
-    const run = await runs.findRun(runId);
-    if (run?.state !== 'validated') return 'done';
-    if (!(await runs.takeTurn(TURN, 1, runId))) return { again: TURN_POLL_MS };
+    const found = await runs.findRun(runId);
+    if (found?.state !== 'validated') return 'done';
+    const turn = await runs.takeTurn(TURN, 1, runId);
+    if (turn === undefined) return { again: TURN_POLL_MS };
     await runs.startStage(runId, 'glue-trigger');
-    await finishCompactions(this.runtime.stores.objects, this.config.lakeBucket);
-    const job = await this.jobOf(run);
+    const run = await this.beginTurn(found, turn);
+    const job = await this.jobOf(run, turn);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
     if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
     await this.publish(run, job, summaryRef, work);
@@ -49,6 +50,18 @@ export class ComputeKpis extends StagePerformer {
 
   override async close(): Promise<void> {
     await (await this.runner).close();
+  }
+
+  /**
+   * The turn's number is the version of what the run publishes. In a new turn, others may have written the lake since an
+   * earlier job of this run: what that one computed is forgotten, so that it cannot be published over theirs.
+   */
+  private async beginTurn(run: Run, turn: number): Promise<Run> {
+    if (run.version === turn) return run;
+    await finishCompactions(this.runtime.stores.objects, this.config.lakeBucket);
+    const changes = { version: turn, job: { engine: (await this.runner).engine } };
+    await this.runtime.stores.runs.updateRun(run.runId, 'validated', changes);
+    return { ...run, ...changes };
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. */
@@ -103,9 +116,8 @@ export class ComputeKpis extends StagePerformer {
   private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
     const { runs, objects, kpis } = this.runtime.stores;
     const { runId } = run;
+    const { version } = job;
     const summary = await objects.readJson<KpiJobSummary>(summaryRef);
-    const version = run.version ?? (await runs.nextNumber('kpi-version'));
-    if (run.version === undefined) await runs.updateRun(runId, 'validated', { version });
     const provenance = {
       run_id: runId,
       version,
@@ -136,7 +148,7 @@ export class ComputeKpis extends StagePerformer {
         this.runtime.metrics.rows.inc({ outcome }, n);
   }
 
-  private async jobOf({ runId, manifest, backfill }: Run): Promise<KpiJob> {
+  private async jobOf({ runId, manifest, backfill }: Run, version: number): Promise<KpiJob> {
     const { runs, objects } = this.runtime.stores;
     const verdicts: BatchVerdict[] = [];
     for (const { batch, verdict } of await runs.listBatches(runId)) {
@@ -146,6 +158,7 @@ export class ComputeKpis extends StagePerformer {
     const dates = backfill === undefined || manifest === undefined ? undefined : (await objects.readJson<Manifest>(manifest)).dates;
     return {
       runId,
+      version,
       dates,
       lakeBucket: this.config.lakeBucket,
       resultBucket: this.config.intermediateBucket,

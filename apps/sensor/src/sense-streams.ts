@@ -104,7 +104,8 @@ export class SenseStreams extends StagePerformer {
   }
 
   private async isTurnOf(run: Run): Promise<boolean> {
-    return (await this.isFirst(run)) && this.runtime.stores.runs.takeTurn('run', this.config.maxActiveRuns, run.runId);
+    if (!(await this.isFirst(run))) return false;
+    return (await this.runtime.stores.runs.takeTurn('run', this.config.maxActiveRuns, run.runId)) !== undefined;
   }
 
   /** Makes the batches of a frozen manifest, each with the event it owes. */

@@ -52,6 +52,11 @@ describe('a KPI job on Glue', () => {
     const [adopted, again] = [await start(), await start()];
     expect(glue.runs.map(({ Id }) => Id)).toEqual([adopted]);
     expect(again).toBe(adopted);
+    Object.assign(glue.runs[0] ?? {}, { JobRunState: 'SUCCEEDED' });
+    expect(await start()).toBe(adopted);
+    // In a later turn the lake may have other listens.
+    glue.inject('wait');
+    expect(await runner.start({ ...job, version: 2 })).toEqual({ jobRunId: expect.not.stringContaining(adopted) });
     const other = await fixture.job('other', [['u1', 't1', '2024-06-25 10:00:00']], [['t1', 'pop', 'One', 1, 1]]);
     expect(await runner.start(other)).toEqual({ busy: expect.stringContaining('ConcurrentRunsExceeded') });
   });

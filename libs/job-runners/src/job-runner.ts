@@ -4,6 +4,8 @@ import type { ObjectStore } from '@music/storage';
 /** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
 export interface KpiJob {
   readonly runId: string;
+  /** Of what the run publishes: its turn to write the lake. A job of another turn is another job, and not adopted. */
+  readonly version: number;
   /** Parquet objects of the listens that passed, as the combiner wrote them. None for a backfill. */
   readonly listens: readonly ObjectRef[];
   /** For a backfill: the days to compute again from the lake, ascending, YYYY-MM-DD. */

@@ -105,6 +105,7 @@ export class KpiJobFixture {
     const [songs, users] = [await this.parquet(sql.songs), await this.parquet(sql.users)];
     return {
       runId,
+      version: 1,
       lakeBucket: 'lake',
       resultBucket: 'intermediate',
       resultPrefix: `runs/${runId}/result/`,

@@ -25,5 +25,13 @@ export const MODELS = {
 export const countedListensSql = (keepUnknownTracks: boolean): string =>
   MODELS.counted_listens.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');
 
-/** Names the models by their content; a day's item says which made it. */
-export const MODELS_VERSION = createHash('sha256').update(JSON.stringify(MODELS)).digest('hex').slice(0, 12);
+/** Names the models by their content; a day's item says which made it. `music_kpis.py` names those of its folder alike. */
+export const MODELS_VERSION = createHash('sha256')
+  .update(
+    Object.entries(MODELS)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, sql]) => `${name}.sql\0${sql}\0`)
+      .join(''),
+  )
+  .digest('hex')
+  .slice(0, 12);

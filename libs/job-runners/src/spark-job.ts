@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import type { ObjectRef } from '@music/events';
 import type { ObjectStore } from '@music/storage';
 import { type KpiJob, type KpiJobSummary, summaryKey } from './job-runner';
-import { MODELS_VERSION } from './kpi-models';
 
 /** What `glue/music_kpis.py` leaves as summary.json. */
 interface SparkSummary {
@@ -12,6 +11,7 @@ interface SparkSummary {
   readonly unknown_track_listens: number;
   readonly unknown_user_listens: number;
   readonly unreadable_durations: number;
+  readonly sql_version: string;
   readonly seconds: number;
   readonly spark: string;
 }
@@ -25,6 +25,7 @@ export async function prepareSparkJob(store: ObjectStore, job: KpiJob): Promise<
   const stored = await store.putJson(job.resultBucket, `${job.resultPrefix}input-${hash}.json`, input);
   return {
     RUN_ID: job.runId,
+    KPI_VERSION: String(job.version),
     S3_SOURCE_PATH: uri(stored),
     S3_LAKE_PATH: `s3://${job.lakeBucket}/`,
     S3_RESULT_PATH: `s3://${job.resultBucket}/${job.resultPrefix}`,
@@ -47,7 +48,7 @@ export async function finishSparkJob(store: ObjectStore, job: KpiJob, engine: st
   const summary: KpiJobSummary = {
     runId: job.runId,
     engine: `${engine} (Spark ${result.spark})`,
-    sqlVersion: MODELS_VERSION,
+    sqlVersion: result.sql_version, // of the models that ran, which may be older than this service's
     days,
     runRows: result.run_rows,
     newListens: result.new_listens,

@@ -93,13 +93,13 @@ describe('pipeline_runs', () => {
 
   it('keeps a turn for its run until the run ends', async () => {
     for (const runId of ['scheduled__2024-06-01', 'scheduled__2024-06-02']) await store.createRun({ ...RUN, runId }, new Date());
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(true);
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(true);
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(false);
-    expect(await store.takeTurn('run', 2, 'scheduled__2024-06-02')).toBe(true);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(1);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(1);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBeUndefined();
+    expect(await store.takeTurn('run', 2, 'scheduled__2024-06-02')).toBe(2);
     await store.giveTurnBack('run', 2, 'scheduled__2024-06-02');
     await store.transition('scheduled__2024-06-01', 'pending', 'skipped', 'sensor');
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(true);
+    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(3);
   });
 
   it('counts up', async () => {

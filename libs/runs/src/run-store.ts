@@ -458,30 +458,36 @@ export class RunStore {
   // ---- turns and counters
 
   /**
-   * Whether it is the run's turn now; there are `slots` of that name. A turn stays with its run until the run gives it
-   * back or has ended, so a crash can hold nobody up.
+   * Takes one of the turns of a kind for a run, or keeps the one it has. A turn stays with its run until it is given back or
+   * the run has ended. Gives the turn's number, or undefined where all are taken: the same number as long as the run keeps
+   * it, a higher one with each new turn. So a run that finds another number than before knows that others had theirs meanwhile.
    */
-  async takeTurn(name: string, slots: number, runId: string): Promise<boolean> {
+  async takeTurn(name: string, slots: number, runId: string): Promise<number | undefined> {
     for (let slot = 1; slot <= slots; slot += 1) {
       const key = { pk: `turn#${name}`, sk: String(slot) };
-      const take = (holder: string) =>
-        this.ifCondition(
-          this.dynamo.send(
-            new PutCommand({
-              TableName: this.table,
-              Item: { ...key, holder: runId },
-              ConditionExpression: 'attribute_not_exists(pk) OR holder = :me OR holder = :holder',
-              ExpressionAttributeValues: { ':me': runId, ':holder': holder },
-            }),
-          ),
-        );
-      if (await take(runId)) return true;
       const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: key, ConsistentRead: true }));
-      const holder = String(Item?.['holder'] ?? runId);
-      const run = await this.findRun(holder);
-      if ((run === undefined || TERMINAL.has(run.state)) && (await take(holder))) return true;
+      if (Item?.['holder'] === runId) return Number(Item['number']);
+      const holder = Item === undefined ? undefined : await this.findRun(String(Item['holder']));
+      if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
+      const number = await this.nextNumber(`turn-${name}`);
+      const taken = await this.ifCondition(
+        this.dynamo.send(
+          new PutCommand({
+            TableName: this.table,
+            Item: { ...key, holder: runId, number },
+            ...(Item === undefined
+              ? { ConditionExpression: 'attribute_not_exists(pk)' }
+              : {
+                  ConditionExpression: 'holder = :holder AND #number = :number',
+                  ExpressionAttributeNames: { '#number': 'number' },
+                  ExpressionAttributeValues: { ':holder': Item['holder'], ':number': Item['number'] },
+                }),
+          }),
+        ),
+      );
+      if (taken) return number;
     }
-    return false;
+    return undefined;
   }
 
   async giveTurnBack(name: string, slots: number, runId: string): Promise<void> {
