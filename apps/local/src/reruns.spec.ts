@@ -152,4 +152,25 @@ describe('days, files and runs can be done again:', () => {
     for await (const { key } of pipeline.stores.objects.list(pipeline.config.archiveBucket, '')) archived.push(key);
     expect(archived).toEqual([`streams/2024-06-26/${run_id}/a.csv`]);
   });
+
+  it('a run whose numbers were computed but not published is computed again when others have had their turn since', async () => {
+    pipeline = await LocalPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
+    const restart = async (env: Record<string, string>) => {
+      await Promise.all(pipeline.children('glue-trigger').map((child) => child.stop()));
+      await pipeline.startService('glue-trigger', env);
+    };
+    await restart({ KPI_TABLE: 'not-there' });
+    await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
+    const first = await run();
+    expect(first).toMatchObject({ state: 'failed', job: { engine: 'duckdb' } });
+    await restart({});
+    await put({ 'streams/b.csv': `${HEADER}2,t1,2024-06-25 11:00:00\n` });
+    expect((await run()).state).toBe('completed');
+    const replayed = await kpis('replay', '--run', first.run_id);
+    expect(replayed.code).toBe(0);
+    for (let i = 0; i < 300 && (await pipeline.stores.runs.findRun(first.run_id))?.state !== 'completed'; i += 1)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(await runReport(pipeline.stores, first.run_id)).toMatchObject({ state: 'completed' });
+    expect(await listens()).toBe(2);
+  });
 });
