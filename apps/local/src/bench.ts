@@ -9,7 +9,7 @@ import { type RunReport, number, requestRun, runReport, table, waitForRun } from
 import { SERVERS, type Server, workspaceRoot } from '@music/testing';
 import { makeBenchData } from './bench-data';
 import { floor } from './bench-floor';
-import { LOCAL_ENGINES, LocalPipeline } from './local-pipeline';
+import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
 
 const SIZES = { '10m': { listens: 10_000_000, files: 10, days: 3 }, '30m': { listens: 30_000_000, files: 30, days: 3 } } as const;
 const LAB = path.join(workspaceRoot(), '..', 'shared', 'data', 'lab');

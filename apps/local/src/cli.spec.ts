@@ -3,8 +3,8 @@ import path from 'node:path';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
 import { workspaceRoot } from '@music/testing';
-import { LocalPipeline } from './local-pipeline';
-import { musicKpis } from './music-kpis';
+import { LocalPipeline } from '@music/local-pipeline';
+import { musicKpis } from '@music/local-pipeline';
 
 jest.setTimeout(120_000);
 

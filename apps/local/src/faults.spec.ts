@@ -5,8 +5,8 @@ import path from 'node:path';
 import { STAGES } from '@music/events';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
-import { LocalPipeline } from './local-pipeline';
-import { reference } from './reference';
+import { LocalPipeline } from '@music/local-pipeline';
+import { reference } from '@music/local-pipeline';
 
 jest.setTimeout(180_000);
 

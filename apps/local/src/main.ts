@@ -15,7 +15,7 @@ import {
 import { deliveryFiles } from '@music/storage';
 import { workspaceRoot } from '@music/testing';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { LOCAL_ENGINES, LocalPipeline } from './local-pipeline';
+import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
 
 interface Options {
   readonly data: string[];

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { gzipSync } from 'node:zlib';
 import type { RowCounts } from '@music/contracts';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { LocalPipeline } from './local-pipeline';
+import { LocalPipeline } from '@music/local-pipeline';
 
 jest.setTimeout(120_000);
 

@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type DayReport, type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
-import { LocalPipeline } from './local-pipeline';
-import { type Reference, reference } from './reference';
+import { LocalPipeline } from '@music/local-pipeline';
+import { type Reference, reference } from '@music/local-pipeline';
 
 jest.setTimeout(180_000);
 

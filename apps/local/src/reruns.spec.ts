@@ -4,9 +4,9 @@ import path from 'node:path';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { versionOf } from '@music/runs';
 import { workspaceRoot } from '@music/testing';
-import { LocalPipeline } from './local-pipeline';
-import { musicKpis } from './music-kpis';
-import { reference } from './reference';
+import { LocalPipeline } from '@music/local-pipeline';
+import { musicKpis } from '@music/local-pipeline';
+import { reference } from '@music/local-pipeline';
 
 jest.setTimeout(120_000);
 

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { STAGES } from '@music/events';
 import { requestRun, runReport, waitForRun } from '@music/reports';
 import { workspaceRoot } from '@music/testing';
-import { LocalPipeline } from './local-pipeline';
+import { LocalPipeline } from '@music/local-pipeline';
 
 jest.setTimeout(120_000);
 

@@ -122,9 +122,12 @@ export class ServiceConfig extends StoresConfig {
   @Max(64)
   concurrency: number = 1;
 
-  @Setting('KAFKA_SESSION_SECONDS', 'after so long without a sign of life a replica loses its partitions to the others')
+  @Setting(
+    'KAFKA_SESSION_SECONDS',
+    'after so long without a sign of life a replica loses its partitions to the others; brokers take 6 or more unless told otherwise',
+  )
   @IsInt()
-  @Min(6)
+  @Min(1)
   @Max(300)
   kafkaSessionSeconds: number = 30;
 

@@ -1,4 +1,6 @@
 export * from './child-process';
+export * from './fault-proxies';
 export * from './glue-endpoint';
 export * from './local-stack';
+export type * from './server-call';
 export * from './workspace';

@@ -20,6 +20,11 @@ const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
 const KAFKA_USER = 'music';
 
+interface ProxiedKafka {
+  readonly brokerPort: number;
+  readonly proxyPort: number;
+}
+
 /** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
 export class LocalStack {
   private readonly children = new Map<Server, Child>();
@@ -31,9 +36,10 @@ export class LocalStack {
     private readonly ownsDir: boolean,
     /** Kafka speaks TLS and wants a SCRAM login, with this password. */
     private readonly kafkaPassword: string | undefined,
+    private readonly proxiedKafka: ProxiedKafka | undefined,
   ) {}
 
-  static async start(servers: readonly Server[] = SERVERS, dir?: string, { secureKafka = false } = {}): Promise<LocalStack> {
+  static async start(servers: readonly Server[] = SERVERS, dir?: string, { secureKafka = false, proxiedKafka = false } = {}): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
       if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
@@ -44,6 +50,7 @@ export class LocalStack {
       jars,
       dir === undefined,
       secureKafka ? randomBytes(16).toString('hex') : undefined,
+      proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
     );
     await mkdir(stack.dir, { recursive: true });
     try {
@@ -57,6 +64,12 @@ export class LocalStack {
 
   get brokers(): string {
     return `${HOST}:${this.ports.get('kafka')}`;
+  }
+
+  /** Where a proxy for Kafka finds it, and must stand. Throws where the stack was not started with `proxiedKafka`. */
+  get kafkaBehindProxy(): { readonly brokers: string; readonly port: number } {
+    if (this.proxiedKafka === undefined) throw new Error('the stack was started without `proxiedKafka`');
+    return { brokers: `${HOST}:${this.proxiedKafka.brokerPort}`, port: this.proxiedKafka.proxyPort };
   }
 
   /** What the AWS SDK and the services need to find this stack. */
@@ -111,6 +124,9 @@ export class LocalStack {
     const classPath = ['-cp', path.join(this.jars, 'kafka', '*')];
     if (!existsSync(config)) {
       const controller = await freePort();
+      const secure = this.kafkaPassword === undefined ? 'PLAINTEXT' : 'SASL_SSL';
+      const { brokerPort, proxyPort } = this.proxiedKafka ?? {};
+      const behindProxy = (port: number | undefined) => (port === undefined ? '' : `,PROXIED://${HOST}:${port}`);
       await writeFile(
         config,
         Object.entries({
@@ -119,10 +135,10 @@ export class LocalStack {
           'log.dirs': path.join(data, 'log'),
           'controller.quorum.voters': `1@${HOST}:${controller}`,
           'controller.listener.names': 'CONTROLLER',
-          listeners: `CLIENTS://${HOST}:${port},CONTROLLER://${HOST}:${controller}`,
-          'advertised.listeners': `CLIENTS://${HOST}:${port}`,
+          listeners: `CLIENTS://${HOST}:${port},CONTROLLER://${HOST}:${controller}${behindProxy(brokerPort)}`,
+          'advertised.listeners': `CLIENTS://${HOST}:${port}${behindProxy(proxyPort)}`,
           'inter.broker.listener.name': 'CLIENTS',
-          'listener.security.protocol.map': `CLIENTS:${this.kafkaPassword === undefined ? 'PLAINTEXT' : 'SASL_SSL'},CONTROLLER:PLAINTEXT`,
+          'listener.security.protocol.map': `CLIENTS:${secure},PROXIED:${secure},CONTROLLER:PLAINTEXT`,
           ...(await this.kafkaSecurity(data)),
           // One node: the defaults ask for three.
           'offsets.topic.replication.factor': 1,
@@ -132,6 +148,7 @@ export class LocalStack {
           'share.coordinator.state.topic.replication.factor': 1,
           'share.coordinator.state.topic.min.isr': 1,
           'group.initial.rebalance.delay.ms': 0,
+          'group.min.session.timeout.ms': 1_000, // tests that kill members do not wait for long
           'auto.create.topics.enable': false,
         })
           .map(([key, value]) => `${key}=${value}\n`)

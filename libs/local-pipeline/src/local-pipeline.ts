@@ -6,7 +6,7 @@ import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, StoresConfig, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
-import { Child, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
+import { Child, FaultProxies, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -41,6 +41,8 @@ export interface LocalPipelineOptions {
   readonly compose?: boolean;
   /** Kafka with TLS and a login. */
   readonly secureKafka?: boolean;
+  /** Services and the command line reach the servers through proxies that do to calls what a test says. */
+  readonly proxied?: boolean;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -56,6 +58,7 @@ export class LocalPipeline {
     readonly config: StoresConfig,
     readonly stores: Stores,
     readonly glue: GlueEndpoint | undefined,
+    private readonly faultProxies: FaultProxies | undefined,
   ) {}
 
   /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
@@ -63,10 +66,11 @@ export class LocalPipeline {
     compose = false,
     engine = 'duckdb',
     secureKafka = false,
+    proxied = false,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
-    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), { secureKafka });
+    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), { secureKafka, proxiedKafka: proxied });
     const inherited = Object.fromEntries(
       Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
     ) as Record<string, string>;
@@ -91,7 +95,16 @@ export class LocalPipeline {
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];
     const config = loadSettings(StoresConfig, env);
-    const pipeline = new LocalPipeline(dir, stack, env, config, openStores(config, 'music-local', serviceLogger('local', 'silent')), glue);
+    const proxies =
+      proxied && stack !== undefined
+        ? await FaultProxies.start(
+            [...STAGES, 'cli'],
+            { s3: stack.env['AWS_ENDPOINT_URL_S3'], dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], glue: glue?.url },
+            stack.kafkaBehindProxy,
+          )
+        : undefined;
+    const stores = openStores(config, 'music-local', serviceLogger('local', 'silent'));
+    const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies);
     try {
       await setUp(pipeline.stores, config);
       if (glue !== undefined) await pipeline.setUpGlue();
@@ -101,6 +114,17 @@ export class LocalPipeline {
       await pipeline.stop();
       throw error;
     }
+  }
+
+  /** Throws where the pipeline was started without `proxied`. */
+  get proxies(): FaultProxies {
+    if (this.faultProxies === undefined) throw new Error('the pipeline was started without `proxied`');
+    return this.faultProxies;
+  }
+
+  /** What a stage, or the command line, is started with. */
+  envOf(caller: Stage | 'cli'): Record<string, string> {
+    return { ...this.env, ...this.faultProxies?.env(caller) };
   }
 
   private async setUpGlue(): Promise<void> {
@@ -119,7 +143,7 @@ export class LocalPipeline {
   async startService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
     const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
     const child = Child.spawn(stage, process.execPath, ['--enable-source-maps', bundle], {
-      env: { ...this.env, ...settings },
+      env: { ...this.envOf(stage), ...settings },
       logFile: this.logOf(stage),
     });
     this.services.set(stage, [...(this.services.get(stage) ?? []), child]);
@@ -147,6 +171,7 @@ export class LocalPipeline {
   async stop(): Promise<void> {
     await Promise.all([...this.services.values()].flat().map((child) => child.stop(15_000)));
     this.stores.close();
+    await this.faultProxies?.stop();
     await this.glue?.stop();
     await this.stack?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });

@@ -1,0 +1,7 @@
+module.exports = {
+  displayName: '@music/faults',
+  preset: '../../jest.preset.js',
+  coverageDirectory: 'coverage',
+  maxWorkers: 1, // each spec has a whole pipeline
+  reporters: ['default', '<rootDir>/fault-table.cjs'],
+};

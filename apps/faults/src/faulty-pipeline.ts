@@ -1,0 +1,143 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
+import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
+import { readTopics } from '@music/messaging';
+import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
+
+const DAYS_APART = 3;
+const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'];
+
+/** The samples, delivered once more on days of their own. */
+export interface Delivery {
+  readonly shift: number;
+  readonly runId: string;
+}
+
+/** Fast to find out that a replica is gone. */
+const QUICK = { LEASE_SECONDS: '2', KAFKA_SESSION_SECONDS: '2', SWEEP_SECONDS: '0.3', RETRY_DELAYS_SECONDS: '1,1' };
+
+/** A pipeline behind proxies, and what can be seen of it from outside. */
+export class FaultyPipeline {
+  private deliveries = 0;
+  private readonly restarts: Promise<unknown>[] = [];
+
+  private constructor(
+    readonly pipeline: LocalPipeline,
+    private readonly dir: string,
+  ) {}
+
+  static async start(options: LocalPipelineOptions = {}): Promise<FaultyPipeline> {
+    const pipeline = await LocalPipeline.start({ ...options, proxied: true, env: { ...QUICK, ...options.env } });
+    return new FaultyPipeline(pipeline, await mkdtemp(path.join(tmpdir(), 'music-faults-')));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.allSettled(this.restarts);
+    await this.pipeline.stop();
+    await rm(this.dir, { recursive: true });
+  }
+
+  /** Puts the samples, on days that no run had yet, into the source bucket. Gives by how many days they are later. */
+  async load(): Promise<number> {
+    const shift = this.deliveries * DAYS_APART;
+    this.deliveries += 1;
+    await this.pipeline.load(await laterSamples(this.dir, shift));
+    return shift;
+  }
+
+  async request(shift: number): Promise<Delivery> {
+    const { stores } = this.pipeline;
+    return { shift, runId: await requestRun(stores, { logicalDate: dayAfter('2026-03-03', shift), immediately: true }) };
+  }
+
+  async deliver(): Promise<Delivery> {
+    return this.request(await this.load());
+  }
+
+  /** Waits until a run has ended, and until nobody has work for it or owes a message. Throws, telling where it stands, after `timeoutMs`. */
+  async settle({ runId }: Delivery, timeoutMs = 60_000): Promise<void> {
+    const { stores } = this.pipeline;
+    const deadline = Date.now() + timeoutMs;
+    const ended = await waitForRun(stores, runId, { timeoutMs });
+    for (;;) {
+      const open = [];
+      for (const stage of STAGES) {
+        for (const { id, attempts } of await stores.runs.listWork(stage)) open.push(`${stage} has work ${id}, tried ${attempts} times`);
+        for (const { topic } of await stores.runs.listOwed(stage)) open.push(`${stage} owes ${topic}`);
+      }
+      if (ended !== undefined && open.length === 0) return;
+      if (Date.now() > deadline) {
+        const report = await runReport(stores, runId);
+        throw new Error(`${runId} is ${report?.state ?? 'not there'} after ${timeoutMs / 1_000} s: ${[...(report?.reasons ?? []), ...open].join('; ')}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  /** kill -9 for every replica of a stage, and a new one in its place. */
+  kill(stage: Stage, { restart = true } = {}): void {
+    for (const child of this.pipeline.children(stage)) child.kill('SIGKILL');
+    if (restart) this.restarts.push(this.pipeline.startService(stage));
+  }
+
+  /** Resolves when every service that was started again takes events. */
+  async recovered(): Promise<void> {
+    await Promise.all(this.restarts.splice(0));
+  }
+
+  /** All that a run left behind, with the names of the run and its days taken out: the same for every run of the samples. */
+  async outcome({ runId, shift }: Delivery): Promise<unknown> {
+    const { stores, config } = this.pipeline;
+    const report = await runReport(stores, runId);
+    const days = await Promise.all(SAMPLE_DAYS.map((day) => dayReport(stores.kpis, dayAfter(day, shift))));
+    const keys = async (bucket: string, prefix: string) => {
+      const found: string[] = [];
+      for await (const { key, size } of stores.objects.list(bucket, prefix)) if (key.includes(runId)) found.push(`${key}: ${size} bytes`);
+      return found;
+    };
+    const { lakeBucket } = config;
+    const seen = {
+      state: report?.state,
+      rows: report?.rows,
+      reasons: report?.reasons,
+      notes: report?.notes,
+      files: report?.files,
+      days: days.map((day) => day === undefined ? undefined : { ...day, version: 0, computed_at: '' }),
+      archive: await keys(config.archiveBucket, 'streams/'),
+      quarantine: await keys(lakeBucket, 'quarantine/'),
+      lake: (await keys(lakeBucket, 'listens/')).map((key) => key.replace(/: \d+ bytes$/, '').replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')),
+      intermediate: await keys(config.intermediateBucket, ''),
+      source: await this.sourceKeys(),
+    };
+    return JSON.parse(
+      JSON.stringify(seen)
+        .replaceAll(runId, 'RUN')
+        .replaceAll(/2026-\d\d-\d\d/g, (date) => dayAfter(date, -shift)),
+    );
+  }
+
+  async sourceKeys(): Promise<string[]> {
+    const found: string[] = [];
+    for await (const { key } of this.pipeline.stores.objects.list(this.pipeline.config.sourceBucket, 'streams/')) found.push(key);
+    return found;
+  }
+
+  /** The distinct events of each run, as `type key`, repetitions left out, and how many repetitions there were. */
+  async events(): Promise<{ ofRun: Map<string, string[]>; repeated: number }> {
+    const seen = new Map<string, Set<string>>();
+    let read = 0;
+    await readTopics(
+      this.pipeline.stores.kafka,
+      STAGE_EVENTS.map(({ topic }) => topic),
+      ({ topic, key, value }) => {
+        read += 1;
+        const { runId } = fromJson(value).data;
+        seen.set(runId, (seen.get(runId) ?? new Set()).add(`${topic} ${key.replace(runId, 'RUN')}`));
+      },
+    );
+    const distinct = [...seen.values()].reduce((sum, { size }) => sum + size, 0);
+    return { ofRun: new Map([...seen].map(([runId, events]) => [runId, [...events].sort()])), repeated: read - distinct };
+  }
+}

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/local-pipeline', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,4 @@
+export * from './local-pipeline';
+export * from './music-kpis';
+export * from './reference';
+export * from './samples';

@@ -1,0 +1,97 @@
+import type { IncomingHttpHeaders } from 'node:http';
+
+/** One call to a server, named so that the same step of the code has the same name in every run. */
+export interface ServerCall {
+  readonly server: 'kafka' | 'dynamodb' | 's3' | 'glue';
+  readonly name: string;
+  /** Whether it changes what others can see. */
+  readonly changes: boolean;
+}
+
+// ---- S3
+
+const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** Named by operation and the kind of object: its bucket and the fixed part of its key. */
+export function s3Call(method: string, url: string, headers: IncomingHttpHeaders): ServerCall {
+  const { pathname, searchParams } = new URL(url, 'http://s3');
+  const [, bucket = '', ...key] = decodeURIComponent(pathname).split('/');
+  const has = (name: string) => searchParams.has(name);
+  const copies = headers['x-amz-copy-source'] !== undefined;
+  const operation = {
+    GET: key.join('') === '' ? 'ListObjects' : 'GetObject',
+    HEAD: 'HeadObject',
+    PUT: has('uploadId') ? (copies ? 'UploadPartCopy' : 'UploadPart') : copies ? 'CopyObject' : key.join('') === '' ? 'CreateBucket' : 'PutObject',
+    POST: has('uploads') ? 'CreateMultipartUpload' : has('delete') ? 'DeleteObjects' : 'CompleteMultipartUpload',
+    DELETE: has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject',
+  }[method];
+  const kind = key.filter((part) => /^[a-z][a-z-]*$/.test(part)).join('/') + (/-\d*\.[a-z]+$/.exec(key.at(-1) ?? '') === null ? '' : `/${key.at(-1)?.replace(/[-\d]*(\.[a-z]+)$/, '$1')}`);
+  return { server: 's3', name: `${operation ?? method} ${bucket}${kind === '' ? '' : `/${kind}`}`, changes: !READS.has(method) };
+}
+
+// ---- DynamoDB
+
+type Values = Record<string, Record<string, unknown> | undefined>;
+interface DynamoWrite {
+  readonly TableName?: string;
+  readonly Key?: Values;
+  readonly Item?: Values;
+  readonly UpdateExpression?: string;
+  readonly ExpressionAttributeNames?: Record<string, string>;
+  readonly ExpressionAttributeValues?: Values;
+}
+interface DynamoRequest extends DynamoWrite {
+  readonly TransactItems?: readonly Record<string, DynamoWrite>[];
+  readonly RequestItems?: Record<string, unknown>;
+}
+
+const DYNAMO_READS = /^(Get|BatchGet|Query|Scan|Describe|List)/;
+
+/** Named by operation, the kind of item, what is set of it, and the state it is moved to. */
+export function dynamoCall(target: string, body: string): ServerCall {
+  const operation = target.split('.').at(-1) ?? target;
+  const sent = JSON.parse(body || '{}') as DynamoRequest;
+  const what = sent.TransactItems?.map((item) => Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`)).join(' + ');
+  const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).join())}`;
+  return { server: 'dynamodb', name: name.trim(), changes: !DYNAMO_READS.test(operation) };
+}
+
+function describeWrite({ TableName = '', Key, Item, UpdateExpression = '', ExpressionAttributeNames = {}, ExpressionAttributeValues = {} }: DynamoWrite): string {
+  const key = Key ?? Item;
+  const kind = [key?.['pk']?.['S'], key?.['sk']?.['S']].map((part) => String(part ?? '').split('#')[0]?.replaceAll(/[^a-z_]/gi, '') ?? '');
+  const [pk = '', sk = ''] = kind;
+  const named = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
+    .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
+    .replaceAll(/ :\w+/g, '');
+  const state = ExpressionAttributeValues[':state']?.['S'] ?? ExpressionAttributeValues[':to']?.['S'];
+  const item = pk === 'run' ? sk.replace(/\d+$/, '') : pk;
+  return [item === '' ? TableName : item, named, state === undefined ? '' : `(${String(state)})`].filter((part) => part !== '').join(' ');
+}
+
+// ---- Glue
+
+const GLUE_READS = /^(Get|List)/;
+
+export function glueCall(target: string): ServerCall {
+  const operation = target.split('.').at(-1) ?? target;
+  return { server: 'glue', name: operation, changes: !GLUE_READS.test(operation) };
+}
+
+// ---- Kafka
+
+const KAFKA_CALLS: Readonly<Record<number, string>> = { 0: 'Produce', 1: 'Fetch', 3: 'Metadata', 8: 'OffsetCommit', 19: 'CreateTopics' };
+const KAFKA_CHANGES = new Set(['Produce', 'OffsetCommit', 'CreateTopics']);
+const TOPIC = /music\.[a-z-]+(?:\.[a-z-]+[a-z])+(?:-\d)?/;
+
+/** A request's frame: length, key of the call, its version, correlation id, client id, and what it asks for. */
+export function kafkaCall(frame: Buffer): ServerCall & { readonly id: number; readonly caller: string } {
+  const call = KAFKA_CALLS[frame.readInt16BE(4)] ?? `call ${frame.readInt16BE(4)}`;
+  const clientIdLength = Math.max(0, frame.readInt16BE(12));
+  const caller = frame.toString('latin1', 14, 14 + clientIdLength).replace(/^music-/, '');
+  const changes = KAFKA_CHANGES.has(call);
+  const rest = changes ? frame.toString('latin1', 14 + clientIdLength, 14 + clientIdLength + 2_000) : '';
+  const names = rest.match(new RegExp(TOPIC, 'g')) ?? [];
+  // A commit names the group first, music.<stage> or music.<stage>.retry, then the topic.
+  const topic = names.filter((name) => !name.endsWith('.retry'))[0];
+  return { server: 'kafka', name: topic === undefined ? call : `${call} ${topic}`, changes, id: frame.readInt32BE(8), caller: caller === 'kpis' ? 'cli' : caller };
+}
