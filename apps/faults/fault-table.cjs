@@ -13,7 +13,10 @@ module.exports = class FaultTable {
   onRunComplete(_, { numPassedTests, numFailedTests }) {
     let lines = [];
     try {
-      lines = readFileSync(this.file, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+      lines = readFileSync(this.file, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
     } catch {
       // nothing was injected
     }

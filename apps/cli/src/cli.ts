@@ -1,7 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
 import { setUpGlueJob } from '@music/job-runners';
-import { type Stores, type StoresConfig, WrongSettings, setUp } from '@music/service';
+import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
 import { addEventCommands } from './event-commands';
@@ -21,7 +21,7 @@ interface SetUpOptions {
 }
 
 async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omit<SetUpOptions, 'glue' | 'json' | 'patience'>) {
-  const client = new GlueClient({ region: config.awsRegion });
+  const client = new GlueClient(awsClient(config));
   try {
     return await setUpGlueJob(client, objects, config.lakeBucket, {
       jobName: config.glueJobName,

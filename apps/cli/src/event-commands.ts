@@ -1,5 +1,5 @@
 import { STAGES, STAGE_EVENTS, type Stage } from '@music/events';
-import { type TopicMessage, listDeadLetters, readTopics, replay } from '@music/messaging';
+import { type TopicMessage, isOfRun, listDeadLetters, readTopics, replay } from '@music/messaging';
 import { printable, table } from '@music/reports';
 import { type Command, InvalidArgumentError } from 'commander';
 import { print, printJson, withStores } from './with-stores';
@@ -13,7 +13,7 @@ export function addEventCommands(program: Command): void {
     .option('--json', 'one event a line, for programs', false)
     .action(async ({ run, follow, json }: { run?: string; follow: boolean; json: boolean }) =>
       withStores(async ({ kafka }) => {
-        const isAsked = ({ key }: TopicMessage) => run === undefined || key === run || key.startsWith(`${run}/`);
+        const isAsked = ({ key }: TopicMessage) => run === undefined || isOfRun(key, run);
         const show = (message: TopicMessage) => print(json ? JSON.stringify(forPrograms(message)) : eventLine(message));
         const topics = STAGE_EVENTS.map(({ topic }) => topic);
         const seen: TopicMessage[] = [];
@@ -39,15 +39,14 @@ export function addEventCommands(program: Command): void {
       if (!(STAGES as readonly string[]).includes(stage)) throw new InvalidArgumentError(`expected one of ${STAGES.join(', ')}.`);
       return stage as Stage;
     })
-    .option('--list', 'only show them', false)
+    .option('--list', 'only show them; the exit code is 1 where there are any', false)
     .option('--json', 'for programs', false)
     .action(async ({ run, stage, list, json }: { run?: string; stage?: Stage; list: boolean; json: boolean }) =>
       withStores(async ({ kafka, runs }) => {
         const all = await listDeadLetters(kafka, runs, stage === undefined ? STAGES : [stage]);
-        const letters = all.filter(
-          ({ replayed, message }) => !replayed && (run === undefined || message.key === run || message.key.startsWith(`${run}/`)),
-        );
+        const letters = all.filter(({ replayed, message }) => !replayed && (run === undefined || isOfRun(message.key, run)));
         if (!list) await replay(kafka, runs, letters);
+        else if (letters.length > 0) process.exitCode = 1;
         if (json)
           printJson(
             letters.map(({ stage: of, topic, reason, at, message }) => ({

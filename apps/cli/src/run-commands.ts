@@ -1,4 +1,5 @@
 import { lakeDates } from '@music/job-runners';
+import { type DeadLetter, isOfRun, listDeadLetters } from '@music/messaging';
 import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
 import { type RunReport, describeRun, requestBackfill, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
 import type { Stores } from '@music/service';
@@ -127,15 +128,38 @@ async function follow(stores: Stores, runId: string, { wait, timeout, json }: Wa
 }
 
 async function status(runId: string | undefined, { json }: { json: boolean }): Promise<void> {
-  await withStores(async (stores) => {
+  await withStores(async (stores, config) => {
     const id = runId ?? (await stores.runs.listRuns(1))[0]?.runId;
     const report = id === undefined ? undefined : await runReport(stores, id);
     if (report === undefined)
       throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
-    if (json) printJson(report);
-    else print(describeRun(report));
-    if (TERMINAL.has(report.state) && !succeeded(report)) process.exitCode = 1;
+    const all = config.kafkaBrokers.length === 0 ? undefined : await listDeadLetters(stores.kafka, stores.runs);
+    const open = all?.filter(({ replayed }) => !replayed);
+    const own = open?.filter(({ message }) => isOfRun(message.key, report.run_id)) ?? [];
+    if (json)
+      printJson({
+        ...report,
+        dead_letters:
+          open === undefined ? undefined : own.map(({ stage, topic, reason, at, message: { key } }) => ({ stage, topic, key, reason, at })),
+        other_dead_letters: open === undefined ? undefined : open.length - own.length,
+      });
+    else print(`${describeRun(report)}\n${describeDeadLetters(own, open?.length)}`);
+    if (!succeeded(report) && (TERMINAL.has(report.state) || own.length > 0)) process.exitCode = 1;
   });
+}
+
+/** `open`: how many there are in all; undefined where they were not looked for. */
+function describeDeadLetters(own: readonly DeadLetter[], open: number | undefined): string {
+  if (open === undefined) return 'dead letters: not looked for, since KAFKA_BROKERS is not set';
+  const others = open === own.length ? '' : `${open - own.length} of other runs or of none: \`music-kpis replay --list\` shows them`;
+  if (own.length === 0) return `dead letters: ${others === '' ? 'none' : `none of this run, ${others}`}`;
+  return [
+    `dead letters: ${own.length} of this run${others === '' ? '' : `, ${others}`}; \`music-kpis replay --run\` puts them back`,
+    table(
+      ['stage', 'topic', 'at', 'reason'],
+      own.map(({ stage, topic, at, reason }) => [stage, topic, at, reason]),
+    ),
+  ].join('\n');
 }
 
 async function runs({ limit, json }: { limit: number; json: boolean }): Promise<void> {

@@ -41,10 +41,15 @@ export class FaultyPipeline {
 
   /** Puts the samples, on days that no run had yet, into the source bucket. Gives by how many days they are later. */
   async load(): Promise<number> {
-    const shift = this.deliveries * DAYS_APART;
-    this.deliveries += 1;
+    const shift = this.nextShift();
     await this.pipeline.load(await laterSamples(this.dir, shift));
     return shift;
+  }
+
+  /** By how many days the next delivery must be later to have days of its own. */
+  nextShift(): number {
+    this.deliveries += 1;
+    return (this.deliveries - 1) * DAYS_APART;
   }
 
   async request(shift: number): Promise<Delivery> {
@@ -70,7 +75,9 @@ export class FaultyPipeline {
       if (ended !== undefined && open.length === 0) return;
       if (Date.now() > deadline) {
         const report = await runReport(stores, runId);
-        throw new Error(`${runId} is ${report?.state ?? 'not there'} after ${timeoutMs / 1_000} s: ${[...(report?.reasons ?? []), ...open].join('; ')}`);
+        throw new Error(
+          `${runId} is ${report?.state ?? 'not there'} after ${timeoutMs / 1_000} s: ${[...(report?.reasons ?? []), ...open].join('; ')}`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
@@ -104,10 +111,12 @@ export class FaultyPipeline {
       reasons: report?.reasons,
       notes: report?.notes,
       files: report?.files,
-      days: days.map((day) => day === undefined ? undefined : { ...day, version: 0, computed_at: '' }),
+      days: days.map((day) => (day === undefined ? undefined : { ...day, version: 0, computed_at: '' })),
       archive: await keys(config.archiveBucket, 'streams/'),
       quarantine: await keys(lakeBucket, 'quarantine/'),
-      lake: (await keys(lakeBucket, 'listens/')).map((key) => key.replace(/: \d+ bytes$/, '').replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')),
+      lake: (await keys(lakeBucket, 'listens/')).map((key) =>
+        key.replace(/: \d+ bytes$/, '').replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID'),
+      ),
       intermediate: await keys(config.intermediateBucket, ''),
       source: await this.sourceKeys(),
     };

@@ -97,7 +97,12 @@ describe('kill -9', () => {
       }
     }
     for (const stage of STAGES)
-      logFault({ fault: 'kill -9', where: `${stage}, ${points.filter((point) => point.stage === stage).length} points`, times: times.get(stage) ?? 0, outcome: 'as undisturbed' });
+      logFault({
+        fault: 'kill -9',
+        where: `${stage}, ${points.filter((point) => point.stage === stage).length} points`,
+        times: times.get(stage) ?? 0,
+        outcome: 'as undisturbed',
+      });
   });
 
   it('at random moments of several stages changes nothing', async () => {

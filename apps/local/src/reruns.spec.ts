@@ -110,10 +110,25 @@ describe('days, files and runs can be done again:', () => {
     await put({ 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const object = await stores.objects.head(config.sourceBucket, 'streams/a.csv');
     if (object === undefined) throw new Error('not there');
-    await stores.runs.takeFile({ key: object.key, version: versionOf(object), runId: run_id }, undefined);
+    const version = versionOf(object);
+    await stores.runs.takeFile({ key: object.key, version, runId: run_id }, undefined);
+    await stores.runs.updateFile(object.key, version, run_id, { state: 'passed' });
     expect(await run()).toMatchObject({ state: 'skipped', files: [{ key: 'streams/a.csv', state: 'left', reason: 'taken' }] });
     expect(await run(true)).toMatchObject({ state: 'completed', rows: { read: 1, kept: 0, rejected: { duplicate: 1 } } });
     expect(await listens()).toBe(1);
+  });
+
+  it('a file that was taken for a run, but is in no manifest of it, is taken by the next one', async () => {
+    pipeline = await LocalPipeline.start();
+    const { stores, config } = pipeline;
+    await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
+    const { run_id } = await run();
+    await put({ 'streams/b.csv': `${HEADER}1,t1,2024-06-25 11:00:00\n` });
+    const object = await stores.objects.head(config.sourceBucket, 'streams/b.csv');
+    if (object === undefined) throw new Error('not there');
+    await stores.runs.takeFile({ key: object.key, version: versionOf(object), runId: run_id }, undefined);
+    expect(await run()).toMatchObject({ state: 'completed', files: [{ key: 'streams/b.csv', state: 'archived' }] });
+    expect(await listens()).toBe(2);
   });
 
   it('a rejected run goes on from the validator, and a failed one from where it is told to', async () => {

@@ -65,7 +65,8 @@ function whyLeft(
       ? { reason: 'rejected_before', detail: `${claim.runId}: ${claim.reason ?? ''}` }
       : { reason: 'taken', detail: claim.runId };
   }
-  if (now.getTime() - lastModified.getTime() < quietMs)
+  // By S3's clock, which may be ahead of ours: what changed in our future changed just now.
+  if (Math.max(0, now.getTime() - lastModified.getTime()) < quietMs)
     return { reason: 'still_arriving', detail: `changed ${lastModified.toISOString()}` };
   return undefined;
 }

@@ -108,17 +108,22 @@ export class SenseStreams extends StagePerformer {
     return (await this.runtime.stores.runs.takeTurn('run', this.config.maxActiveRuns, run.runId)) !== undefined;
   }
 
-  /** Makes the batches of a frozen manifest, each with the event it owes. */
+  /**
+   * Makes the batches of a frozen manifest, each with the event it owes. The last one is announced together with the run's
+   * state, so that no run can be judged to the end before it is sensed.
+   */
   private async announce(run: Run, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
     const { runId, manifest, batches = 0 } = run;
     if (manifest === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
+    const announcement = (batch: number) => messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work);
+    const last = batches - 1;
     await mapLimited(
       Array.from({ length: batches }, (_, batch) => batch),
       CALLS_AT_ONCE,
-      (batch) => runs.createBatch(runId, batch, messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work), 'sensor'),
+      (batch) => runs.createBatch(runId, batch, 'sensor', batch === last ? [] : [announcement(batch)]),
     );
-    await runs.transition(runId, 'frozen', 'sensed', 'sensor');
+    await runs.transition(runId, 'frozen', 'sensed', 'sensor', {}, [announcement(last)]);
     return 'done';
   }
 
@@ -181,7 +186,10 @@ export class SenseStreams extends StagePerformer {
       const holder = await states.get(entry.runId);
       const ended = holder === undefined || TERMINAL.has(holder.state);
       const unused = ended && holder?.state !== 'completed';
-      const free = (force && ended) || (unused && entry.state !== 'rejected' && entry.state !== 'archived') || entry.state === 'changed';
+      // Taken by a run that ended without a verdict on it: a second sensor took it for a manifest that the run did not get.
+      const forgotten = ended && entry.state === 'taken';
+      const open = unused && entry.state !== 'rejected' && entry.state !== 'archived';
+      const free = (force && ended) || open || forgotten || entry.state === 'changed';
       claims.set(claimKey(object), { runId: entry.runId, state: entry.state, free, reason: entry.reason });
     }
     return claims;
@@ -204,7 +212,8 @@ export class SenseStreams extends StagePerformer {
   }
 
   private async write(manifest: Manifest) {
-    return this.runtime.stores.objects.putJson(this.config.lakeBucket, manifestKey(manifest), manifest);
+    // Once: a second sensor at the same run must not write over what the run may name already.
+    return this.runtime.stores.objects.putJsonOnce(this.config.lakeBucket, manifestKey(manifest), manifest);
   }
 }
 

@@ -16,6 +16,7 @@ import {
 import { StagePerformer, StageRuntime } from '@music/service';
 import { ObjectChanged, keyBelow, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
+import { ulid } from 'ulid';
 import { type Verdict, judgeFile, judgeTables } from './judge-file';
 import { promoteBatch } from './promote-batch';
 import { ValidatorConfig } from './validator.config';
@@ -84,7 +85,7 @@ export class ValidateBatch extends StagePerformer {
     const verdict: BatchVerdict = { runId, batch, listens, songs: tables('songs'), users: tables('users') };
     const stored = await objects.putJson(
       this.config.intermediateBucket,
-      `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${Date.now()}.json`,
+      `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${ulid()}.json`,
       verdict,
     );
     return {

@@ -4,8 +4,9 @@ import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckd
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
 import { type ObjectStore, type StoredObject, downloadAll } from '@music/storage';
-import { type KpiJob, type KpiJobSummary, lakePrefix, lakeRunPrefix, summaryKey } from './job-runner';
+import { type KpiJob, type KpiJobSummary, lakePrefix, lakeRunPrefix, newSummaryKey } from './job-runner';
 import { MODELS, MODELS_VERSION, countedListensSql } from './kpi-models';
+import { ulid } from 'ulid';
 
 /** With more days than this the rows are parted by day first, so that no day reads those of all others. */
 const DAYS_READ_TOGETHER = 8;
@@ -28,6 +29,7 @@ export async function runDuckDBJob(
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
   let engine: Engine | undefined;
   const days: Promise<KpiJobSummary['days'][number]>[] = [];
+  const results = `${job.resultPrefix}${ulid()}/`; // not where another replica may be writing, either
   try {
     const sql = (engine = await Engine.open(dir, { ...limits, unordered: true })); // the models order what has an order
     const [listens, songs, users] = await Promise.all([
@@ -79,12 +81,10 @@ export async function runDuckDBJob(
       const [report] = await sql.rows<Record<keyof typeof totals, bigint>>(MODELS.run_report);
       for (const name of Object.keys(totals) as (keyof typeof totals)[]) totals[name] += Number(report?.[name] ?? 0);
       // The next day is computed while this one's objects are written.
-      const day = Promise.all([store.putJson(job.resultBucket, `${job.resultPrefix}date=${date}.json`, kpis), written]).then(
-        async ([object]) => {
-          await rm(folder, { recursive: true, force: true });
-          return { date, kpis: object };
-        },
-      );
+      const day = Promise.all([store.putJson(job.resultBucket, `${results}date=${date}.json`, kpis), written]).then(async ([object]) => {
+        await rm(folder, { recursive: true, force: true });
+        return { date, kpis: object };
+      });
       day.catch(() => undefined); // awaited below
       days.push(day);
       if (days.length > 1) await days.at(-2);
@@ -101,7 +101,7 @@ export async function runDuckDBJob(
       unreadableDurations,
       seconds: Math.round(performance.now() - began) / 1_000,
     };
-    return await store.putJson(job.lakeBucket, summaryKey(job.runId), summary);
+    return await store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);
   } finally {
     await Promise.allSettled(days);
     engine?.close();

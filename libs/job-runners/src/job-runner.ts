@@ -1,5 +1,6 @@
 import type { ObjectRef } from '@music/events';
 import type { ObjectStore } from '@music/storage';
+import { ulid } from 'ulid';
 
 /** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
 export interface KpiJob {
@@ -20,7 +21,7 @@ export interface KpiJob {
   readonly keepUnknownTracks: boolean;
 }
 
-/** What a KPI job leaves in the lake bucket as `summaryKey`; it names the DayKpis object of each day. */
+/** What a KPI job leaves in the lake bucket, see `newSummaryKey`; it names the DayKpis object of each day. */
 export interface KpiJobSummary {
   readonly runId: string;
   readonly engine: string;
@@ -72,4 +73,5 @@ export async function lakeDates(store: ObjectStore, bucket: string, from: string
   return dates.sort();
 }
 
-export const summaryKey = (runId: string): string => `runs/${runId}/summary.json`;
+/** A new one each time: two replicas that work on one run, when a lease was lost, must not write over each other's. */
+export const newSummaryKey = (runId: string): string => `runs/${runId}/summary-${ulid()}.json`;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ObjectRef } from '@music/events';
 import type { ObjectStore } from '@music/storage';
-import { type KpiJob, type KpiJobSummary, summaryKey } from './job-runner';
+import { type KpiJob, type KpiJobSummary, newSummaryKey } from './job-runner';
 
 /** What `glue/music_kpis.py` leaves as summary.json. */
 interface SparkSummary {
@@ -57,5 +57,5 @@ export async function finishSparkJob(store: ObjectStore, job: KpiJob, engine: st
     unreadableDurations: result.unreadable_durations,
     seconds: result.seconds,
   };
-  return store.putJson(job.lakeBucket, summaryKey(job.runId), summary);
+  return store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);
 }

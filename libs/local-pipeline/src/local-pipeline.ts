@@ -4,7 +4,7 @@ import path from 'node:path';
 import { GlueClient } from '@aws-sdk/client-glue';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
-import { type Stores, StoresConfig, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
+import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
 import { Child, FaultProxies, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
 
@@ -128,7 +128,7 @@ export class LocalPipeline {
   }
 
   private async setUpGlue(): Promise<void> {
-    const client = new GlueClient({ region: this.config.awsRegion });
+    const client = new GlueClient(awsClient(this.config));
     await setUpGlueJob(client, this.stores.objects, this.config.lakeBucket, {
       jobName: this.config.glueJobName,
       roleArn: 'arn:aws:iam::000000000000:role/local',
@@ -141,17 +141,29 @@ export class LocalPipeline {
 
   /** One more process of a stage; resolves when it takes events. */
   async startService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
+    const child = this.spawnService(stage, settings);
+    await child.until(async () => (await this.readiness(child)).ready);
+    return child;
+  }
+
+  /** Like `startService`, without waiting for anything; started by another command where `within` gives one. */
+  spawnService(stage: Stage, settings: Readonly<Record<string, string>> = {}, within: readonly string[] = []): Child {
     const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
-    const child = Child.spawn(stage, process.execPath, ['--enable-source-maps', bundle], {
+    const [command = '', ...args] = [...within, process.execPath, '--enable-source-maps', bundle];
+    const child = Child.spawn(stage, command, args, {
       env: { ...this.envOf(stage), ...settings },
       logFile: this.logOf(stage),
     });
     this.services.set(stage, [...(this.services.get(stage) ?? []), child]);
-    await child.until(async () => {
-      const port = [...child.lastLines(1_000).matchAll(new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+)`, 'g'))].at(-1)?.[1];
-      return port !== undefined && (await fetch(`http://127.0.0.1:${port}/readyz`)).ok;
-    });
     return child;
+  }
+
+  /** What a service says of itself. Throws where it does not answer (yet). */
+  async readiness(child: Child): Promise<{ readonly ready: boolean; readonly says: string }> {
+    const port = [...child.lastLines(1_000).matchAll(new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+)`, 'g'))].at(-1)?.[1];
+    if (port === undefined) throw new Error(`${child.name} has not said where it listens`);
+    const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+    return { ready: answer.ok, says: await answer.text() };
   }
 
   logOf(stage: Stage): string {

@@ -1,9 +1,14 @@
-import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { workspaceRoot } from '@music/testing';
 
 const FIRST_DAY = '2026-03-01';
 const DAYS = ['2026-03-01', '2026-03-02'];
+
+const NOBODYS_ROWS = {
+  songs: (n: number) => `x,nobodys-${n},Nobody,Silence,0,1000,silence`,
+  users: (n: number) => `nobody-${n},Nobody,0,Nowhere,2025-01-01`,
+};
 
 export const SAMPLES = path.join(workspaceRoot(), 'samples');
 
@@ -14,12 +19,16 @@ export function dayAfter(day: string, days: number): string {
 
 /**
  * The samples once more, their listens `days` later, as a folder below `dir`. Three days or more apart no two share a day.
- * With songs and users, so that the folder is a delivery of its own.
+ * Songs and users get a row that nobody listens to, so that they are new, too.
  */
 export async function laterSamples(dir: string, days: number): Promise<string> {
   const folder = path.join(dir, `later-${days}`);
   await mkdir(path.join(folder, 'streams'), { recursive: true });
-  for (const kind of ['songs', 'users']) await cp(path.join(SAMPLES, kind), path.join(folder, kind), { recursive: true });
+  for (const [kind, row] of Object.entries(NOBODYS_ROWS)) {
+    await mkdir(path.join(folder, kind));
+    const text = await readFile(path.join(SAMPLES, kind, `${kind}.csv`), 'utf8');
+    await writeFile(path.join(folder, kind, `${kind}.csv`), `${text}${row(days)}\n`);
+  }
   for (const day of DAYS) {
     const text = await readFile(path.join(SAMPLES, 'streams', `${day}.csv`), 'utf8');
     const moved = text.replaceAll(/2026-0[23]-\d\d/g, (date) => dayAfter(date, days));

@@ -14,6 +14,11 @@ export interface DeadLetter {
   readonly message: TopicMessage;
 }
 
+/** Whether a message's key is a run's, or one of its batches'. */
+export function isOfRun(key: string, runId: string): boolean {
+  return key === runId || key.startsWith(`${runId}/`);
+}
+
 const placeOf = ({ partition, offset }: TopicMessage) => `${partition}/${offset}`;
 
 /** All dead letters that the topics still keep, oldest first. */

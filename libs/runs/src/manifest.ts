@@ -51,7 +51,7 @@ export function versionOf({ etag, lastModified }: { readonly etag: string; reado
 /** Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten. */
 export function manifestKey(manifest: Manifest): string {
   const hash = createHash('sha256')
-    .update(JSON.stringify([manifest.streams, manifest.songs, manifest.users, manifest.dates]))
+    .update(JSON.stringify([manifest.streams, manifest.songs, manifest.users, manifest.left, manifest.dates]))
     .digest('hex');
   return `runs/${manifest.runId}/manifest-${hash.slice(0, 16)}.json`;
 }

@@ -206,8 +206,8 @@ export class RunStore {
     );
   }
 
-  /** Makes a batch together with the message that announces it, unless it is there. */
-  async createBatch(runId: string, batch: number, owes: OutboxMessage, stage: Stage): Promise<boolean> {
+  /** Makes a batch together with the messages that the stage owes for it, unless it is there. */
+  async createBatch(runId: string, batch: number, stage: Stage, owes: readonly OutboxMessage[]): Promise<boolean> {
     return this.transact([
       {
         Put: {
@@ -216,7 +216,7 @@ export class RunStore {
           ConditionExpression: 'attribute_not_exists(pk)',
         },
       },
-      ...this.owing(stage, [owes], new Date()),
+      ...this.owing(stage, owes, new Date()),
     ]);
   }
 

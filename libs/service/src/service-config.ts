@@ -59,6 +59,12 @@ export class StoresConfig {
   @Matches(/^[a-z]{2}(-[a-z]+)+-\d$/)
   awsRegion: string = 'us-east-1';
 
+  @Setting('AWS_CALL_TIMEOUT_SECONDS', 'a connection to AWS on which nothing moves for so long is given up, and the call made again')
+  @IsNumber()
+  @Min(1)
+  @Max(900)
+  awsCallTimeoutSeconds: number = 60;
+
   @Setting('S3_FORCE_PATH_STYLE', 'whether buckets stand in the path, as local S3 servers want it')
   @IsBoolean()
   s3ForcePathStyle: boolean = false;

@@ -23,9 +23,19 @@ export interface Stores {
   close(): void;
 }
 
+/** How every client of AWS is made. */
+export function awsClient({ awsRegion, awsCallTimeoutSeconds }: StoresConfig) {
+  return {
+    region: awsRegion,
+    maxAttempts: AWS_ATTEMPTS,
+    // Of the socket, not of the request: a large object may take long, as long as it moves.
+    requestHandler: { socketTimeout: awsCallTimeoutSeconds * 1_000, connectionTimeout: 5_000 },
+  };
+}
+
 export function openStores(config: StoresConfig, clientId: string, log: Log): Stores {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'; // engines and Dockerfile say which Node
-  const aws = { region: config.awsRegion, maxAttempts: AWS_ATTEMPTS, requestHandler: { requestTimeout: 60_000, connectionTimeout: 5_000 } };
+  const aws = awsClient(config);
   const s3 = new S3Client({ ...aws, forcePathStyle: config.s3ForcePathStyle });
   const dynamo = new DynamoDBClient(aws);
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });

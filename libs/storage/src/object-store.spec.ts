@@ -3,8 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { LocalStack } from '@music/testing';
-import { ObjectChanged, ObjectStore, keyBelow } from './index';
+import { FaultProxies, LocalStack, type Verdict } from '@music/testing';
+import { ObjectChanged, ObjectStore, type StoredObject, keyBelow } from './index';
 
 jest.setTimeout(60_000);
 
@@ -72,6 +72,32 @@ describe('the object store', () => {
     await expect(store.open({ ...old, key: 'gone.csv' })).rejects.toThrow(ObjectChanged);
   });
 
+  it('lists names as they are, whatever stands in them', async () => {
+    const names = [
+      'a b',
+      'a+b',
+      'a%2Fb',
+      '..',
+      '../x',
+      'é',
+      '🎵',
+      "it's #1;--",
+      'bell\u0007',
+      'escape\u001b[2J',
+      'line\nbreak',
+      '<&>',
+      '//',
+    ];
+    for (const name of names) await put(`names/${name}`, 'x', 'plain');
+    const listed = [];
+    for await (const object of store.list('plain', 'names/')) {
+      listed.push(object.key.slice('names/'.length));
+      expect(await read(object)).toBe('x');
+      expect(await store.deleteIfUnchanged(object)).toBe('deleted');
+    }
+    expect(listed.sort()).toEqual([...names].sort());
+  });
+
   it.each(['streams/plain.csv', 'streams/a b+c&d=é/ü%2F…🎵.csv', "streams/it's #1;--.csv"])(
     'archives %s in a Glacier class and deletes the source',
     async (key) => {
@@ -96,6 +122,64 @@ describe('the object store', () => {
     const hash = createHash('sha256');
     for await (const chunk of await s3Body(copied.key)) hash.update(chunk as Buffer);
     expect(hash.digest('hex')).toBe(createHash('sha256').update(bytes).digest('hex'));
+  });
+
+  describe('when a part of a copy fails', () => {
+    const error = (status: number, code: string) => ({
+      status,
+      type: 'application/xml',
+      body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>Injected.</Message></Error>`,
+    });
+    const limits = { singleBytes: 6 * 2 ** 20, partBytes: 5 * 2 ** 20 };
+    let proxies: FaultProxies;
+    let faulty: ObjectStore;
+    let source: StoredObject;
+    let uploads: string[];
+    beforeAll(async () => {
+      proxies = await FaultProxies.start(['spec'], { s3: stack.env['AWS_ENDPOINT_URL_S3'] });
+      const endpoint = proxies.env('spec')['AWS_ENDPOINT_URL_S3'];
+      const credentials = { accessKeyId: 'x', secretAccessKey: 'x' };
+      faulty = new ObjectStore(new S3Client({ endpoint, forcePathStyle: true, region: 'us-east-1', credentials, maxAttempts: 3 }), limits);
+      await put('large', randomBytes(12 * 2 ** 20).toString('latin1'), 'plain');
+      source = await head('plain', 'large');
+    });
+    afterAll(() => proxies.stop());
+    /** Answers in place of S3, so many times. */
+    const failing = (call: string, verdict: Verdict, times: number) => {
+      uploads = [];
+      proxies.gate = ({ name }, phase) => {
+        if (phase === 'after') uploads.push(name.split(' ')[0] ?? '');
+        if (phase === 'after' || !name.startsWith(call) || times <= 0) return 'pass';
+        times -= 1;
+        return verdict;
+      };
+    };
+
+    it.each([
+      ['UploadPartCopy', error(500, 'InternalError')],
+      ['UploadPartCopy', error(200, 'InternalError')], // S3 answers long copies before it knows how they end
+      ['CompleteMultipartUpload', error(200, 'InternalError')],
+      ['CompleteMultipartUpload', 'cut' as const],
+    ])('once (%s), it is made again', async (call, verdict) => {
+      failing(call, verdict, 1);
+      expect(await faulty.copy(source, 'archive', 'parts', 'GLACIER')).toMatchObject({ size: source.size, storageClass: 'GLACIER' });
+    });
+
+    it('again and again, the copy fails, leaves no parts behind, and the source stays', async () => {
+      failing('UploadPartCopy', error(503, 'SlowDown'), Infinity);
+      await expect(faulty.copy(source, 'archive', 'never', 'GLACIER')).rejects.toThrow('Injected');
+      expect(uploads.at(-1)).toBe('AbortMultipartUpload');
+      expect(await store.head('archive', 'never')).toBeUndefined();
+      expect(await store.head('plain', 'large')).toBeDefined();
+    });
+
+    it('a copy in one call that fails after S3 has answered is made again', async () => {
+      const small = await store.putText('plain', 'small', 'x');
+      failing('CopyObject', error(200, 'InternalError'), 1);
+      expect(await faulty.copy(small, 'archive', 'small')).toMatchObject({ size: 1 });
+      failing('CopyObject', error(200, 'InternalError'), Infinity);
+      await expect(faulty.copy(small, 'archive', 'small-never')).rejects.toThrow('Injected');
+    });
   });
 
   const s3Body = async (key: string) => store.open(await head('archive', key));

@@ -62,10 +62,19 @@ export class ObjectStore {
   async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
     let token: string | undefined;
     do {
-      const page = await this.s3.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token }));
+      const page = await this.s3.send(
+        // Encoded, since a name may hold what XML cannot.
+        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token, EncodingType: 'url' }),
+      );
       for (const { Key, ETag, Size, LastModified } of page.Contents ?? []) {
         if (Key === undefined) continue;
-        yield { bucket, key: Key, etag: ETag ?? '', size: Size ?? 0, lastModified: LastModified ?? new Date(0) };
+        yield {
+          bucket,
+          key: page.EncodingType === 'url' ? decodeKey(Key) : Key,
+          etag: ETag ?? '',
+          size: Size ?? 0,
+          lastModified: LastModified ?? new Date(0),
+        };
       }
       token = page.NextContinuationToken;
     } while (token !== undefined);
@@ -276,6 +285,11 @@ export class ObjectStore {
       throw error;
     }
   }
+}
+
+/** S3 writes a blank as `+`, and a plus as `%2B`. */
+function decodeKey(encoded: string): string {
+  return decodeURIComponent(encoded.replaceAll('+', ' '));
 }
 
 function copySource({ bucket, key, versionId }: StoredObject): string {

@@ -35,8 +35,8 @@ export class FaultProxies {
    */
   static async start(
     callers: readonly Caller[],
-    endpoints: Readonly<Record<Exclude<ProxiedServer, 'kafka'>, string | undefined>>,
-    kafka: { readonly brokers: string; readonly port: number },
+    endpoints: Readonly<Partial<Record<Exclude<ProxiedServer, 'kafka'>, string>>>,
+    kafka?: { readonly brokers: string; readonly port: number },
   ): Promise<FaultProxies> {
     const proxies = new FaultProxies();
     const gate: Gate = (call, phase) => proxies.gate(call, phase);
@@ -48,8 +48,10 @@ export class FaultProxies {
         proxies.ports.set(`${caller} ${server}`, proxy);
       }
     }
-    proxies.kafka = new KafkaProxy(kafka.brokers, kafka.port, gate);
-    await proxies.kafka.listen();
+    if (kafka !== undefined) {
+      proxies.kafka = new KafkaProxy(kafka.brokers, kafka.port, gate);
+      await proxies.kafka.listen();
+    }
     return proxies;
   }
 
@@ -59,7 +61,8 @@ export class FaultProxies {
       const proxy = this.ports.get(`${caller} ${server}`);
       return proxy === undefined ? {} : { [`AWS_ENDPOINT_URL_${server.toUpperCase()}`]: proxy.url };
     };
-    return { ...url('s3'), ...url('dynamodb'), ...url('glue'), KAFKA_BROKERS: `${HOST}:${this.kafka?.port}` };
+    const kafka: Record<string, string> = this.kafka === undefined ? {} : { KAFKA_BROKERS: `${HOST}:${this.kafka.port}` };
+    return { ...url('s3'), ...url('dynamodb'), ...url('glue'), ...kafka };
   }
 
   /** Nobody listens where a server was, for every caller. */

@@ -39,7 +39,11 @@ export class LocalStack {
     private readonly proxiedKafka: ProxiedKafka | undefined,
   ) {}
 
-  static async start(servers: readonly Server[] = SERVERS, dir?: string, { secureKafka = false, proxiedKafka = false } = {}): Promise<LocalStack> {
+  static async start(
+    servers: readonly Server[] = SERVERS,
+    dir?: string,
+    { secureKafka = false, proxiedKafka = false } = {},
+  ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
       if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);

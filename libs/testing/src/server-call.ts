@@ -21,11 +21,21 @@ export function s3Call(method: string, url: string, headers: IncomingHttpHeaders
   const operation = {
     GET: key.join('') === '' ? 'ListObjects' : 'GetObject',
     HEAD: 'HeadObject',
-    PUT: has('uploadId') ? (copies ? 'UploadPartCopy' : 'UploadPart') : copies ? 'CopyObject' : key.join('') === '' ? 'CreateBucket' : 'PutObject',
+    PUT: has('uploadId')
+      ? copies
+        ? 'UploadPartCopy'
+        : 'UploadPart'
+      : copies
+        ? 'CopyObject'
+        : key.join('') === ''
+          ? 'CreateBucket'
+          : 'PutObject',
     POST: has('uploads') ? 'CreateMultipartUpload' : has('delete') ? 'DeleteObjects' : 'CompleteMultipartUpload',
     DELETE: has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject',
   }[method];
-  const kind = key.filter((part) => /^[a-z][a-z-]*$/.test(part)).join('/') + (/-\d*\.[a-z]+$/.exec(key.at(-1) ?? '') === null ? '' : `/${key.at(-1)?.replace(/[-\d]*(\.[a-z]+)$/, '$1')}`);
+  const kind =
+    key.filter((part) => /^[a-z][a-z-]*$/.test(part)).join('/') +
+    (/-\d*\.[a-z]+$/.exec(key.at(-1) ?? '') === null ? '' : `/${key.at(-1)?.replace(/[-\d]*(\.[a-z]+)$/, '$1')}`);
   return { server: 's3', name: `${operation ?? method} ${bucket}${kind === '' ? '' : `/${kind}`}`, changes: !READS.has(method) };
 }
 
@@ -51,14 +61,27 @@ const DYNAMO_READS = /^(Get|BatchGet|Query|Scan|Describe|List)/;
 export function dynamoCall(target: string, body: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
   const sent = JSON.parse(body || '{}') as DynamoRequest;
-  const what = sent.TransactItems?.map((item) => Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`)).join(' + ');
+  const writes = sent.TransactItems?.flatMap((item) => Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`));
+  const what = writes === undefined ? undefined : [...new Set(writes)].join(' + '); // a page of items is named like one item
   const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).join())}`;
   return { server: 'dynamodb', name: name.trim(), changes: !DYNAMO_READS.test(operation) };
 }
 
-function describeWrite({ TableName = '', Key, Item, UpdateExpression = '', ExpressionAttributeNames = {}, ExpressionAttributeValues = {} }: DynamoWrite): string {
+function describeWrite({
+  TableName = '',
+  Key,
+  Item,
+  UpdateExpression = '',
+  ExpressionAttributeNames = {},
+  ExpressionAttributeValues = {},
+}: DynamoWrite): string {
   const key = Key ?? Item;
-  const kind = [key?.['pk']?.['S'], key?.['sk']?.['S']].map((part) => String(part ?? '').split('#')[0]?.replaceAll(/[^a-z_]/gi, '') ?? '');
+  const kind = [key?.['pk']?.['S'], key?.['sk']?.['S']].map(
+    (part) =>
+      String(part ?? '')
+        .split('#')[0]
+        ?.replaceAll(/[^a-z_]/gi, '') ?? '',
+  );
   const [pk = '', sk = ''] = kind;
   const named = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
     .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
@@ -93,5 +116,11 @@ export function kafkaCall(frame: Buffer): ServerCall & { readonly id: number; re
   const names = rest.match(new RegExp(TOPIC, 'g')) ?? [];
   // A commit names the group first, music.<stage> or music.<stage>.retry, then the topic.
   const topic = names.filter((name) => !name.endsWith('.retry'))[0];
-  return { server: 'kafka', name: topic === undefined ? call : `${call} ${topic}`, changes, id: frame.readInt32BE(8), caller: caller === 'kpis' ? 'cli' : caller };
+  return {
+    server: 'kafka',
+    name: topic === undefined ? call : `${call} ${topic}`,
+    changes,
+    id: frame.readInt32BE(8),
+    caller: caller === 'kpis' ? 'cli' : caller,
+  };
 }

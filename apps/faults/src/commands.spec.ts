@@ -1,0 +1,145 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { ListTablesCommand } from '@aws-sdk/client-dynamodb';
+import { ListBucketsCommand } from '@aws-sdk/client-s3';
+import { dayAfter, laterSamples, startMusicKpis } from '@music/local-pipeline';
+import { runReport, waitForRun } from '@music/reports';
+import type { Phase, ProxiedCall, Verdict } from '@music/testing';
+import { WHOLE, logFault } from './fault-log';
+import { FaultyPipeline } from './faulty-pipeline';
+
+jest.setTimeout(WHOLE ? 900_000 : 240_000);
+
+/** One call of the command line in a state of its own, and what must hold after it was killed and called again. */
+interface Attempt {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  check(): Promise<void>;
+}
+
+describe('the command line, killed -9 and called again', () => {
+  let faulty: FaultyPipeline;
+  let undisturbed: unknown;
+  let dir: string;
+  let attempts = 0;
+  beforeAll(async () => {
+    dir = await mkdtemp(path.join(tmpdir(), 'music-commands-'));
+    faulty = await FaultyPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
+    const delivery = await faulty.deliver();
+    await faulty.settle(delivery);
+    undisturbed = await faulty.outcome(delivery);
+  });
+  afterAll(async () => {
+    await faulty?.stop();
+    await rm(dir, { recursive: true });
+  });
+  afterEach(() => {
+    faulty.pipeline.proxies.gate = () => 'pass';
+  });
+
+  const callName = ({ server, name }: ProxiedCall) => `${server} ${name}`;
+  const restart = async (settings: Record<string, string>) => {
+    await Promise.all(faulty.pipeline.children('archiver').map((child) => child.stop()));
+    await faulty.pipeline.startService('archiver', settings);
+  };
+  /** A run that failed at its end and left a dead letter. */
+  const failedRun = async () => {
+    await restart({ ARCHIVE_BUCKET: 'not-there' });
+    const delivery = await faulty.deliver();
+    expect((await waitForRun(faulty.pipeline.stores, delivery.runId, { timeoutMs: 60_000 }))?.state).toBe('failed');
+    await restart({});
+    return delivery;
+  };
+  const completes = async (delivery: { runId: string; shift: number }) => {
+    for (let i = 0; i < 300 && (await runReport(faulty.pipeline.stores, delivery.runId))?.state !== 'completed'; i += 1)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    await faulty.settle(delivery);
+    expect(await faulty.outcome(delivery)).toEqual(undisturbed);
+  };
+
+  const COMMANDS: Record<string, () => Promise<Attempt>> = {
+    setup: async () => {
+      const names = Object.fromEntries(
+        ['SOURCE_BUCKET', 'INTERMEDIATE_BUCKET', 'LAKE_BUCKET', 'ARCHIVE_BUCKET', 'KPI_TABLE', 'RUNS_TABLE'].map((setting, i) => [
+          setting,
+          `setup-${attempts}-${i}`,
+        ]),
+      );
+      return {
+        args: ['setup'],
+        env: names,
+        check: async () => {
+          const { s3, dynamo } = faulty.pipeline.stores;
+          const { Buckets = [] } = await s3.send(new ListBucketsCommand({}));
+          const { TableNames = [] } = await dynamo.send(new ListTablesCommand({}));
+          expect([...Buckets.map(({ Name }) => Name), ...TableNames]).toEqual(expect.arrayContaining(Object.values(names)));
+        },
+      };
+    },
+    load: async () => {
+      const shift = faulty.nextShift();
+      return {
+        args: ['load', await laterSamples(dir, shift)],
+        check: async () => completes(await faulty.request(shift)),
+      };
+    },
+    run: async () => {
+      const shift = await faulty.load();
+      const date = dayAfter('2026-03-03', shift);
+      return { args: ['run', '--scheduled', '--now', '--date', date], check: () => completes({ shift, runId: `scheduled__${date}` }) };
+    },
+    replay: async () => {
+      const delivery = await failedRun();
+      return { args: ['replay', '--run', delivery.runId], check: () => completes(delivery) };
+    },
+    rerun: async () => {
+      const delivery = await failedRun();
+      return { args: ['rerun', delivery.runId, '--from-stage', 'archiver'], check: () => completes(delivery) };
+    },
+  };
+
+  it.each(Object.keys(COMMANDS))('%s', async (command) => {
+    const { proxies } = faulty.pipeline;
+    const prepare = async () => {
+      attempts += 1;
+      proxies.gate = () => 'pass';
+      return (COMMANDS[command] as () => Promise<Attempt>)();
+    };
+    const points: { call: string; phase: Phase }[] = [];
+    const first = await prepare();
+    proxies.gate = (call, phase) => {
+      if (call.caller === 'cli' && call.changes && !points.some((point) => point.call === callName(call) && point.phase === phase))
+        points.push({ call: callName(call), phase });
+      return 'pass';
+    };
+    expect(await startMusicKpis(faulty.pipeline, first.args, first.env).ended).toMatchObject({ code: 0 });
+    await first.check();
+    expect(points.length).toBeGreaterThan(0);
+
+    const killed = WHOLE ? points : points.slice(0, 2);
+    for (const { call, phase } of killed) {
+      const { args, env, check } = await prepare();
+      const disturbed = startMusicKpis(faulty.pipeline, args, env);
+      proxies.gate = (each, moment): Verdict => {
+        if (each.caller !== 'cli' || moment !== phase || callName(each) !== call) return 'pass';
+        disturbed.process.kill('SIGKILL');
+        return 'cut';
+      };
+      expect({ call, phase, code: (await disturbed.ended).code }).toEqual({ call, phase, code: null });
+      proxies.gate = () => 'pass';
+      const again = await startMusicKpis(faulty.pipeline, args, env).ended;
+      // A run that the killed call has set going already is no longer there to be begun again.
+      expect({ call, phase, ...again }).toMatchObject(
+        command === 'rerun' && again.code === 2 ? { err: expect.stringMatching(/under way|completed/) } : { code: 0 },
+      );
+      await check();
+    }
+    logFault({
+      fault: 'kill -9',
+      where: `music-kpis ${command}, ${points.length} points`,
+      times: killed.length,
+      outcome: 'done when called again',
+    });
+  });
+});
