@@ -114,9 +114,7 @@ export class FaultyPipeline {
       days: days.map((day) => (day === undefined ? undefined : { ...day, version: 0, computed_at: '' })),
       archive: await keys(config.archiveBucket, 'streams/'),
       quarantine: await keys(lakeBucket, 'quarantine/'),
-      lake: (await keys(lakeBucket, 'listens/')).map((key) =>
-        key.replace(/: \d+ bytes$/, '').replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID'),
-      ),
+      lake: (await keys(lakeBucket, 'listens/')).map((key) => key.replace(/: \d+ bytes$/, '')),
       intermediate: await keys(config.intermediateBucket, ''),
       source: await this.sourceKeys(),
     };

@@ -12,7 +12,7 @@ const PWNED = '/tmp/music-hostile-names-pwned';
 
 /** Below streams/. Control characters, blanks and quotes are names that S3 takes. */
 const FILE_NAMES = [
-  '../../../etc/passwd.csv',
+  '../etc/passwd.csv',
   '..',
   'a b.csv',
   'a+b.csv',
