@@ -58,7 +58,7 @@ const NAMES = [
   'NULL',
   'nan',
   '0',
-  'x'.repeat(3_000),
+  'x'.repeat(1_000), // as long as a text of the catalogue may be
 ];
 
 const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
