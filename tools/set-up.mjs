@@ -15,7 +15,7 @@ export function setUp({ stack = true, build = true, spark = false, manifests = f
   installPackages();
   if (stack) fetchStack();
   if (spark) fetchSpark();
-  if (manifests) fetchManifestCheck();
+  if (manifests) fetchManifestChecks();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
 
@@ -103,13 +103,18 @@ function fetchSpark() {
   writeFileSync(stamp, state);
 }
 
-/** What checks manifests against the schemas of Kubernetes. */
-function fetchManifestCheck() {
-  const stamp = path.join(root, '.stack', '.manifests');
-  if (isStamped(stamp, 'k8s/requirements.txt')) return;
-  process.stdout.write('fetching the schemas of Kubernetes …\n');
-  makeVenv(path.join(root, '.stack', 'manifests-venv'), ['k8s/requirements.txt']);
-  writeFileSync(stamp, stampOf('k8s/requirements.txt'));
+/** What checks manifests against the schemas of Kubernetes, and looks for known-bad settings in them. */
+function fetchManifestChecks() {
+  for (const [name, pins] of [
+    ['manifests', 'k8s/requirements.txt'],
+    ['lint', 'k8s/requirements-lint.txt'],
+  ]) {
+    const stamp = path.join(root, '.stack', `.${name}`);
+    if (isStamped(stamp, pins)) continue;
+    process.stdout.write(`fetching what ${pins} names …\n`);
+    makeVenv(path.join(root, '.stack', `${name}-venv`), [pins]);
+    writeFileSync(stamp, stampOf(pins));
+  }
 }
 
 /** A virtual environment with pinned packages; a later file is built with what an earlier one brought. */

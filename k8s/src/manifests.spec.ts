@@ -1,8 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 import { workspaceRoot } from '@music/testing';
 
 const root = workspaceRoot();
@@ -116,6 +116,31 @@ describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
     expect(Object.keys(data as object).filter((name) => !known.has(name))).toEqual([]);
   });
 });
+
+it('manifests and Dockerfiles have no setting that is known to be bad', () => {
+  const dir = mkdtempSync(path.join(tmpdir(), 'lint-'));
+  try {
+    for (const overlay of ['local', 'aws'])
+      writeFileSync(
+        path.join(dir, `${overlay}.yaml`),
+        render(`k8s/overlays/${overlay}`)
+          .map((manifest) => stringify(manifest))
+          .join('---\n'),
+      );
+    for (const image of ['', 'spark', 'stack']) {
+      mkdirSync(path.join(dir, 'docker', image), { recursive: true });
+      cpSync(path.join(root, 'docker', image, 'Dockerfile'), path.join(dir, 'docker', image, 'Dockerfile'));
+    }
+    const { status, stdout, stderr } = spawnSync(
+      path.join(root, '.stack/lint-venv/bin/checkov'),
+      ['--config-file', path.join(root, '.checkov.yaml'), '--directory', dir],
+      { encoding: 'utf8', env: { ...process.env, LOG_LEVEL: 'ERROR' } },
+    );
+    expect([status, stdout, stderr]).toEqual([0, expect.stringMatching(/Passed checks: \d{3,}, Failed checks: 0/), '']);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+}, 120_000);
 
 it('has dashboard and alerts about metrics that there are', () => {
   const sources = readdirSync(path.join(root, 'libs/service/src')).map((file) =>

@@ -39,7 +39,7 @@ describe('a server that fails for a while', () => {
   const random = seeded(faultSeed());
 
   beforeAll(async () => {
-    faulty = await FaultyPipeline.start({ env: { AWS_CALL_TIMEOUT_SECONDS: CALL_TIMEOUT_SECONDS } });
+    faulty = await FaultyPipeline.start({ env: { CALL_TIMEOUT_SECONDS: CALL_TIMEOUT_SECONDS } });
     for (let i = 0; i < 2; i += 1) {
       calls = 0;
       faulty.pipeline.proxies.gate = (_, phase) => {

@@ -48,7 +48,7 @@ export function referenceOf(
 ): Reference {
   const catalogue = new Map<string, Map<string, Song>>();
   for (const row of songs) {
-    const track = row['track_id']?.trim() ?? '';
+    const track = trimmed(row['track_id']);
     if (track === '') continue;
     const genre = orUnknown(row['track_genre']);
     const whole = (text: string | undefined) => (/^\d{1,15}(\.0*)?$/.test(text?.trim() ?? '') ? Number(text) : undefined);
@@ -71,20 +71,15 @@ export function referenceOf(
   const seen = new Set<string>();
   const listens: { user: string; track: string; date: string }[] = [];
   for (const row of streams) {
-    const user = row['user_id']?.trim() ?? '';
-    const track = row['track_id']?.trim() ?? '';
-    const time = row['listen_time']?.trim() ?? '';
-    if (user === '') reject('missing_user_id');
-    else if (track === '') reject('missing_track_id');
-    else if (time === '') reject('missing_listen_time');
+    const listen = referenceListen(row);
+    if (typeof listen === 'string') reject(listen);
     else {
-      const instant = instantOf(time);
-      if (instant === undefined) reject('invalid_listen_time');
-      else if (seen.has(JSON.stringify([user, track, instant]))) reject('duplicate');
+      const { user, track, instant } = listen;
+      if (seen.has(JSON.stringify([user, track, instant]))) reject('duplicate');
       else {
         seen.add(JSON.stringify([user, track, instant]));
         if (unknownTracks === 'reject' && !catalogue.has(track)) reject('unknown_track');
-        else listens.push({ user, track, date: dateIn(kpiTimeZone, instant) });
+        else listens.push({ user, track, date: referenceDate(kpiTimeZone, instant) });
       }
     }
   }
@@ -100,6 +95,18 @@ export function referenceOf(
       ),
     ),
   };
+}
+
+/** The listen that a row is, its instant in milliseconds since 1970; or why it is none. */
+export function referenceListen(row: Row): { user: string; track: string; instant: number } | string {
+  const user = trimmed(row['user_id']);
+  const track = trimmed(row['track_id']);
+  const time = trimmed(row['listen_time']);
+  if (user === '') return 'missing_user_id';
+  if (track === '') return 'missing_track_id';
+  if (time === '') return 'missing_listen_time';
+  const instant = instantOf(time);
+  return instant === undefined ? 'invalid_listen_time' : { user, track, instant };
 }
 
 function referenceDay(date: string, listens: { user: string; track: string }[], catalogue: Map<string, Map<string, Song>>): ReferenceDay {
@@ -147,16 +154,18 @@ function referenceDay(date: string, listens: { user: string; track: string }[], 
   };
 }
 
-/** RFC 4180, character by character. */
-export function records(text: string): Row[] {
+/** RFC 4180, character by character. Empty lines are left out. */
+export function referenceTable(text: string): string[][] {
   const table: string[][] = [];
   let record: string[] = [];
   let value = '';
   let quoted = false;
+  let hasQuotes = false;
   const source = text.startsWith('\ufeff') ? text.slice(1) : text;
   const endRecord = () => {
     record.push(value);
-    if (record.length > 1 || value !== '') table.push(record);
+    if (record.length > 1 || value !== '' || hasQuotes) table.push(record);
+    hasQuotes = false;
     record = [];
     value = '';
   };
@@ -168,15 +177,20 @@ export function records(text: string): Row[] {
         value += '"';
         i += 1;
       } else quoted = false;
-    } else if (char === '"' && value === '') quoted = true;
+    } else if (char === '"' && value === '') quoted = hasQuotes = true;
     else if (char === ',') {
       record.push(value);
       value = '';
     } else if (char === '\n') endRecord();
     else if (char !== '\r') value += char;
   }
-  if (value !== '' || record.length > 0) endRecord();
-  const [header = [], ...rows] = table;
+  if (value !== '' || record.length > 0 || hasQuotes) endRecord();
+  return table;
+}
+
+/** Each row by the names of the header. */
+function records(text: string): Row[] {
+  const [header = [], ...rows] = referenceTable(text);
   return rows.map((row) => Object.fromEntries(header.map((name, i) => [name.trim(), row[i] ?? ''])));
 }
 
@@ -190,21 +204,27 @@ function instantOf(text: string): number | undefined {
   const match = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?(?:(Z)|([+-])(\d\d):?(\d\d)?)?$/.exec(text);
   if (match === null) return undefined;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number];
-  const utc = Date.UTC(year, month - 1, day, hour, minute, second, Number((match[7] ?? '0').padEnd(3, '0')));
-  const back = new Date(utc);
+  const milliseconds = Number((match[7] ?? '0').padEnd(3, '0'));
+  // By setUTCFullYear, since Date.UTC takes years below 100 for those of the 20th century.
+  const back = new Date(Date.UTC(2000, 0, 1, hour, minute, second, milliseconds));
+  back.setUTCFullYear(year, month - 1, day);
+  const utc = back.getTime();
   if (back.getUTCMonth() !== month - 1 || back.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) return undefined;
+  if (year === 0) return undefined;
+  if (Number(match[10] ?? 0) > 18 || Number(match[11] ?? 0) > 59) return undefined;
   const offset = match[9] === undefined ? 0 : (match[9] === '-' ? -1 : 1) * (Number(match[10]) * 60 + Number(match[11] ?? 0));
   return utc - offset * 60_000;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
-function dateIn(timeZone: string, instant: number): string {
+export function referenceDate(timeZone: string, instant: number): string {
   const format = formats.get(timeZone) ?? new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
   formats.set(timeZone, format);
-  return format.format(instant);
+  return format.format(instant).padStart(10, '0');
 }
 
-const orUnknown = (text: string | undefined): string => text?.trim() || 'Unknown';
+const trimmed = (text = ''): string => text.replace(/^[ \t\n\v\f\r\u00a0\ufeff]+/, '').replace(/[ \t\n\v\f\r\u00a0\ufeff]+$/, '');
+const orUnknown = (text: string | undefined): string => trimmed(text) || 'Unknown';
 const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 
 function better(a: Song, b: Song): boolean {

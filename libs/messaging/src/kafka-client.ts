@@ -1,5 +1,6 @@
-import { rootCertificates } from 'node:tls';
-import { Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { type Socket, connect, isIP } from 'node:net';
+import { connect as connectTls, rootCertificates } from 'node:tls';
+import { type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import { describeError } from '@music/errors';
 
 export interface KafkaOptions {
@@ -9,7 +10,11 @@ export interface KafkaOptions {
   /** Authorities to trust besides, as PEM text. */
   readonly ca?: string;
   readonly sasl?: SASLOptions;
+  /** After so long without an answer a connection counts as broken. */
+  readonly callTimeoutMs: number;
 }
+
+const KEEP_ALIVE_MS = 60_000;
 
 export interface Log {
   info(fields: object, message: string): void;
@@ -25,8 +30,9 @@ export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
     clientId: options.clientId,
     ssl: options.tls && options.ca !== undefined ? { ca: [options.ca, ...rootCertificates] } : options.tls,
     sasl: options.sasl,
+    socketFactory: (to) => answeringSocket(to, options.callTimeoutMs),
     connectionTimeout: 5_000,
-    requestTimeout: 30_000,
+    requestTimeout: options.callTimeoutMs,
     retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 },
     logLevel: logLevel.WARN,
     logCreator:
@@ -34,6 +40,28 @@ export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
       ({ log: { message, error, ...rest } }) =>
         log.warn({ kafka: { error, groupId: rest['groupId'], broker: rest['broker'] } }, message),
   });
+}
+
+/**
+ * A connection that is given up when what was sent on it has no answer for `timeoutMs`. kafkajs itself gives up the request
+ * only, and sends the next one on the same connection, be it open at this end alone.
+ */
+function answeringSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, timeoutMs: number): Socket {
+  const socket = ssl
+    ? connectTls({ host, port, ...(isIP(host) ? {} : { servername: host }), ...ssl }, onConnect)
+    : connect({ host, port }, onConnect);
+  socket.setKeepAlive(true, KEEP_ALIVE_MS);
+  let waiting: NodeJS.Timeout | undefined;
+  const answered = () => {
+    clearTimeout(waiting);
+    waiting = undefined;
+  };
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  socket.write = (...args: unknown[]) => {
+    waiting ??= setTimeout(() => socket.emit('timeout'), timeoutMs).unref(); // upon which kafkajs closes it
+    return write(...args);
+  };
+  return socket.on('data', answered).on('close', answered);
 }
 
 /** Keeps trying what needs a broker until it succeeds or `signal` is aborted, a growing while apart. */

@@ -64,7 +64,7 @@ describe('the way over Kafka', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['kafka', 'dynamodb']);
-    kafka = kafkaClient({ brokers: [stack.brokers], clientId: 'spec', tls: false }, silent);
+    kafka = kafkaClient({ brokers: [stack.brokers], clientId: 'spec', tls: false, callTimeoutMs: 60_000 }, silent);
     const created = await ensureTopics(kafka, topicSpecs(2), 1);
     expect(created).toContain(RunRequested.topic);
     expect(await ensureTopics(kafka, topicSpecs(2), 1)).toEqual([]);

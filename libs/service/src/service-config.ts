@@ -59,11 +59,11 @@ export class StoresConfig {
   @Matches(/^[a-z]{2}(-[a-z]+)+-\d$/)
   awsRegion: string = 'us-east-1';
 
-  @Setting('AWS_CALL_TIMEOUT_SECONDS', 'a connection to AWS on which nothing moves for so long is given up, and the call made again')
+  @Setting('CALL_TIMEOUT_SECONDS', 'a connection to AWS or Kafka that gives no answer for so long is given up, and the call made again')
   @IsNumber()
-  @Min(1)
+  @Min(5)
   @Max(900)
-  awsCallTimeoutSeconds: number = 60;
+  callTimeoutSeconds: number = 60;
 
   @Setting('S3_FORCE_PATH_STYLE', 'whether buckets stand in the path, as local S3 servers want it')
   @IsBoolean()

@@ -24,12 +24,12 @@ export interface Stores {
 }
 
 /** How every client of AWS is made. */
-export function awsClient({ awsRegion, awsCallTimeoutSeconds }: StoresConfig) {
+export function awsClient({ awsRegion, callTimeoutSeconds }: StoresConfig) {
   return {
     region: awsRegion,
     maxAttempts: AWS_ATTEMPTS,
     // Of the socket, not of the request: a large object may take long, as long as it moves.
-    requestHandler: { socketTimeout: awsCallTimeoutSeconds * 1_000, connectionTimeout: 5_000 },
+    requestHandler: { socketTimeout: callTimeoutSeconds * 1_000, connectionTimeout: 5_000 },
   };
 }
 
@@ -41,7 +41,17 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
   let kafka: Kafka | undefined;
   const connectKafka = () =>
-    kafkaClient({ brokers: config.kafkaBrokers, clientId, tls: config.kafkaTls, ca: caOf(config), sasl: saslOf(config) }, log);
+    kafkaClient(
+      {
+        brokers: config.kafkaBrokers,
+        clientId,
+        tls: config.kafkaTls,
+        ca: caOf(config),
+        sasl: saslOf(config),
+        callTimeoutMs: config.callTimeoutSeconds * 1_000,
+      },
+      log,
+    );
   return {
     s3,
     dynamo,

@@ -86,8 +86,17 @@ export class Child {
 
   /** The most memory it has had resident so far, bytes. Linux only; 0 elsewhere. */
   peakRss(): number {
+    return this.memory('VmHWM');
+  }
+
+  /** The memory it has resident now, bytes. Linux only; 0 elsewhere. */
+  rss(): number {
+    return this.memory('VmRSS');
+  }
+
+  private memory(field: 'VmHWM' | 'VmRSS'): number {
     try {
-      return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
+      return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
     } catch {
       return 0;
     }
