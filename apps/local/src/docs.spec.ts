@@ -17,7 +17,7 @@ it('has every setting of the services in docs/operations.md, and no other', () =
   expect([...documented].sort()).toEqual([...settings].sort());
 });
 
-it.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md', 'docs/guarantees.md'])(
+it.each(['README.md', 'CONTRIBUTING.md', 'docs/architecture.md', 'docs/operations.md', 'docs/guarantees.md', 'docs/threat-model.md'])(
   'has no dead link in %s',
   (file) => {
     const targets = [...read(file).matchAll(/\]\(([^)#][^)#]*)/g)]

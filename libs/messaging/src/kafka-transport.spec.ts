@@ -177,6 +177,8 @@ describe('the way over Kafka', () => {
     ['of an unknown type', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.unheard')],
     ['of another topic', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.failed')],
     ['out of its schema', toJson(requested('scheduled__2024-06-25')).replaceAll(DAY, 'someday')],
+    ['of a future version of CloudEvents', toJson(requested('scheduled__2024-06-25')).replaceAll('"1.0"', '"2.0"')],
+    ['of a future version of ours', toJson(requested('scheduled__2024-06-25')).replaceAll('"logicalDate"', '"priority":1,"logicalDate"')],
     ['empty', ''],
     ['of a megabyte', 'x'.repeat(1_000_000)],
   ])('holds nothing up when a message is %s', async (what, value) => {

@@ -1,0 +1,7 @@
+// npm run test:faults: all faults, one suite after the other; prints a table of what was injected and what became of it.
+import { run, setUp } from './set-up.mjs';
+
+setUp({ spark: true });
+const all = { FAULTS: 'all' };
+run('npx', ['nx', 'test', 'combiner', '--skip-nx-cache', '--output-style=stream', '--', '--testPathPatterns=fuzz'], { env: all });
+run('npx', ['nx', 'test', 'faults', '--skip-nx-cache', '--output-style=stream', ...process.argv.slice(2)], { env: all });
