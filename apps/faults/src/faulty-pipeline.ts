@@ -114,7 +114,8 @@ export class FaultyPipeline {
       days: days.map((day) => (day === undefined ? undefined : { ...day, version: 0, computed_at: '' })),
       archive: await keys(config.archiveBucket, 'streams/'),
       quarantine: await keys(lakeBucket, 'quarantine/'),
-      lake: (await keys(lakeBucket, 'listens/')).map((key) => key.replace(/[^/]+$/, '')) // Spark names its objects by chance,
+      // Folders, since Spark names its objects by chance.
+      lake: (await keys(lakeBucket, 'listens/')).map((key) => key.replace(/[^/]+$/, '')),
       intermediate: await keys(config.intermediateBucket, ''),
       source: await this.sourceKeys(),
     };

@@ -56,6 +56,24 @@ describe('start and stop', () => {
     logFault({ fault: 'start before the servers', where: 'every stage', times: STAGES.length, outcome: 'ready once they are there' });
   });
 
+  it('services answer questions about health and metrics, and take no orders', async () => {
+    const { pipeline } = faulty;
+    for (const child of STAGES.flatMap((stage) => pipeline.children(stage))) {
+      const { health, metrics } = pipeline.portsOf(child);
+      for (const [port, paths] of [
+        [health, ['/livez', '/readyz']],
+        [metrics, ['/metrics']],
+      ] as const) {
+        const url = `http://127.0.0.1:${port}`;
+        for (const path of paths) expect([path, (await fetch(url + path)).status]).toEqual([path, 200]);
+        for (const method of ['POST', 'PUT', 'DELETE', 'PATCH'])
+          for (const path of [...paths, '/', '/runs', '/debug', '/admin'])
+            expect((await fetch(url + path, { method })).status).toBeGreaterThanOrEqual(404);
+        for (const path of ['/', '/../etc/passwd', '/livez/../env', '/debug/pprof']) expect((await fetch(url + path)).status).toBe(404);
+      }
+    }
+  });
+
   it.each(['kafka', 'dynamodb'] as const)('services that lose %s say so and recover by themselves', async (server) => {
     const { pipeline } = faulty;
     const children = STAGES.flatMap((stage) => pipeline.children(stage));

@@ -77,3 +77,29 @@ it('parts files into batches', () => {
   expect(planBatches([5, 5, 5, 20, 1, 1], 10)).toEqual([0, 0, 1, 2, 3, 3]);
   expect(planBatches([], 10)).toEqual([]);
 });
+
+it('plans 100 million rows in 100,000 files, and the manifest can be read again', () => {
+  const bytes = 45 * 1_000; // a file of 1,000 rows
+  const objects = Array.from({ length: 100_000 }, (_, i) =>
+    object(`2024/06/25/device-${String(i).padStart(8, '0')}.csv`, { size: bytes, etag: '"0123456789abcdef0123456789abcdef"' }),
+  );
+  const planned = plan(objects);
+  if (planned.decision !== 'take') throw new Error(planned.decision);
+  expect(planned.files).toHaveLength(objects.length);
+  const batchBytes = 256 * 2 ** 20;
+  const batches = planBatches(
+    planned.files.map(({ size }) => size),
+    batchBytes,
+  );
+  expect(batches.at(-1)).toBe(Math.ceil(100_000 / Math.floor(batchBytes / bytes)) - 1);
+  const manifest = planned.files.map((file, i) => ({ ...file, file: i, batch: batches[i], versionId: 'x'.repeat(32) }));
+  expect(Buffer.byteLength(JSON.stringify(manifest, undefined, 1))).toBeLessThan(64 * 2 ** 20); // what is read into memory
+});
+
+it('takes what changed by a clock ahead of ours for what changed just now', () => {
+  const ahead = object('a.csv', { lastModified: new Date(NOW.getTime() + 600_000) });
+  expect(plan([ahead])).toMatchObject({ decision: 'wait' });
+  expect(planRun({ runId: 'me', now: NOW, quietMs: 0, deadline: NOW, objects: [ahead], claimOf: () => undefined })).toMatchObject({
+    decision: 'take',
+  });
+});

@@ -160,10 +160,16 @@ export class LocalPipeline {
 
   /** What a service says of itself. Throws where it does not answer (yet). */
   async readiness(child: Child): Promise<{ readonly ready: boolean; readonly says: string }> {
-    const port = [...child.lastLines(1_000).matchAll(new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+)`, 'g'))].at(-1)?.[1];
-    if (port === undefined) throw new Error(`${child.name} has not said where it listens`);
-    const answer = await fetch(`http://127.0.0.1:${port}/readyz`);
+    const answer = await fetch(`http://127.0.0.1:${this.portsOf(child).health}/readyz`);
     return { ready: answer.ok, says: await answer.text() };
+  }
+
+  /** Where a service listens. Throws where it has not said so (yet). */
+  portsOf(child: Child): { readonly health: string; readonly metrics: string } {
+    const started = new RegExp(`"pid":${child.pid}.*"healthPort":(\\d+),"metricsPort":(\\d+)`, 'g');
+    const [, health, metrics] = [...child.lastLines(1_000).matchAll(started)].at(-1) ?? [];
+    if (health === undefined || metrics === undefined) throw new Error(`${child.name} has not said where it listens`);
+    return { health, metrics };
   }
 
   logOf(stage: Stage): string {
