@@ -12,31 +12,39 @@ export interface ServerCall {
 
 const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
-/** Named by operation and the kind of object: its bucket and the fixed part of its key. */
+/** Named by operation and the kind of object: its bucket and what of its key does not come from input. */
 export function s3Call(method: string, url: string, headers: IncomingHttpHeaders): ServerCall {
   const { pathname, searchParams } = new URL(url, 'http://s3');
   const [, bucket = '', ...key] = decodeURIComponent(pathname).split('/');
-  const has = (name: string) => searchParams.has(name);
-  const copies = headers['x-amz-copy-source'] !== undefined;
-  const operation = {
-    GET: key.join('') === '' ? 'ListObjects' : 'GetObject',
-    HEAD: 'HeadObject',
-    PUT: has('uploadId')
-      ? copies
-        ? 'UploadPartCopy'
-        : 'UploadPart'
-      : copies
-        ? 'CopyObject'
-        : key.join('') === ''
-          ? 'CreateBucket'
-          : 'PutObject',
-    POST: has('uploads') ? 'CreateMultipartUpload' : has('delete') ? 'DeleteObjects' : 'CompleteMultipartUpload',
-    DELETE: has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject',
-  }[method];
-  const kind =
-    key.filter((part) => /^[a-z][a-z-]*$/.test(part)).join('/') +
-    (/-\d*\.[a-z]+$/.exec(key.at(-1) ?? '') === null ? '' : `/${key.at(-1)?.replace(/[-\d]*(\.[a-z]+)$/, '$1')}`);
-  return { server: 's3', name: `${operation ?? method} ${bucket}${kind === '' ? '' : `/${kind}`}`, changes: !READS.has(method) };
+  const operation = s3Operation(method, key.join('') === '', searchParams, headers['x-amz-copy-source'] !== undefined);
+  return { server: 's3', name: `${operation} ${[bucket, ...kindOf(key)].join('/')}`, changes: !READS.has(method) };
+}
+
+function s3Operation(method: string, isBucket: boolean, query: URLSearchParams, copies: boolean): string {
+  switch (method) {
+    case 'GET':
+      return isBucket ? 'ListObjects' : 'GetObject';
+    case 'HEAD':
+      return 'HeadObject';
+    case 'PUT':
+      if (isBucket) return 'CreateBucket';
+      if (query.has('uploadId')) return copies ? 'UploadPartCopy' : 'UploadPart';
+      return copies ? 'CopyObject' : 'PutObject';
+    case 'POST':
+      if (query.has('uploads')) return 'CreateMultipartUpload';
+      return query.has('delete') ? 'DeleteObjects' : 'CompleteMultipartUpload';
+    case 'DELETE':
+      return query.has('uploadId') ? 'AbortMultipartUpload' : 'DeleteObject';
+    default:
+      return method;
+  }
+}
+
+/** The folders that are words, and the file's name without numbers and hashes: `runs/manifest.json`. */
+function kindOf(key: readonly string[]): string[] {
+  const folders = key.slice(0, -1).filter((part) => /^[a-z][a-z-]*$/.test(part));
+  const name = (key.at(-1) ?? '').replace(/[0-9a-f]{16,}/g, '').replace(/^([a-z]*).*?(\.[a-z]+)?$/, '$1$2');
+  return name === '' ? folders : [...folders, name];
 }
 
 // ---- DynamoDB
@@ -75,20 +83,19 @@ function describeWrite({
   ExpressionAttributeNames = {},
   ExpressionAttributeValues = {},
 }: DynamoWrite): string {
-  const key = Key ?? Item;
-  const kind = [key?.['pk']?.['S'], key?.['sk']?.['S']].map(
-    (part) =>
-      String(part ?? '')
-        .split('#')[0]
-        ?.replaceAll(/[^a-z_]/gi, '') ?? '',
-  );
-  const [pk = '', sk = ''] = kind;
-  const named = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
+  const changed = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
     .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
     .replaceAll(/ :\w+/g, '');
   const state = ExpressionAttributeValues[':state']?.['S'] ?? ExpressionAttributeValues[':to']?.['S'];
-  const item = pk === 'run' ? sk.replace(/\d+$/, '') : pk;
-  return [item === '' ? TableName : item, named, state === undefined ? '' : `(${String(state)})`].filter((part) => part !== '').join(' ');
+  return [itemKind(Key ?? Item) ?? TableName, changed, state === undefined ? '' : `(${String(state)})`]
+    .filter((part) => part !== '')
+    .join(' ');
+}
+
+/** Of `pipeline_runs`: `work` of the key `work#sensor`; of what belongs to a run, such as `run#id` with `batch#00001`, the latter. */
+function itemKind(key: Values | undefined): string | undefined {
+  const [pk, sk] = [key?.['pk'], key?.['sk']].map((part) => /^[a-z]+/.exec(String(part?.['S']))?.[0]);
+  return key?.['pk'] === undefined ? undefined : pk === 'run' ? sk : pk;
 }
 
 // ---- Glue
