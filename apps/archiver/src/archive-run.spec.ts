@@ -1,11 +1,10 @@
-import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { KpisPublished, envelope } from '@music/events';
 import { type Manifest, type ManifestFile, RunStore, type Work, ensureTable, pipelineRunsTable, versionOf } from '@music/runs';
 import { Metrics, type StageRuntime } from '@music/service';
 import { ObjectStore } from '@music/storage';
-import { LocalStack } from '@music/testing';
+import { LocalStack, localS3, localDynamoDB } from '@music/testing';
 import { ArchiveRun } from './archive-run';
 import { ArchiverConfig } from './archiver.config';
 
@@ -25,9 +24,8 @@ describe('archiving a run', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['s3', 'dynamodb']);
-    const credentials = { accessKeyId: 'x', secretAccessKey: 'x' };
-    s3 = new S3Client({ endpoint: stack.env['AWS_ENDPOINT_URL_S3'], forcePathStyle: true, region: 'us-east-1', credentials });
-    const dynamo = new DynamoDBClient({ endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], region: 'us-east-1', credentials });
+    s3 = localS3(stack.env);
+    const dynamo = localDynamoDB(stack.env);
     objects = new ObjectStore(s3);
     await ensureTable(dynamo, pipelineRunsTable('runs'));
     runs = new RunStore(DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } }), 'runs');

@@ -1,13 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { Engine, textList } from '@music/duckdb';
-import type { BatchEvidence, Manifest } from '@music/runs';
-import { ObjectStore, downloadAll } from '@music/storage';
-import { LocalStack } from '@music/testing';
-import { CombineBatch } from './combine-batch';
+import { Combining, type CombiningOptions } from './combining.fixture';
 
 jest.setTimeout(120_000);
 
@@ -15,105 +7,12 @@ const HEADER = 'user_id,track_id,listen_time\n';
 const GOOD = '1,t1,2024-06-25 10:00:00\n';
 
 describe('combining a batch', () => {
-  let stack: LocalStack;
-  let s3: S3Client;
-  let store: ObjectStore;
-  let scratch: string;
-  let runs = 0;
-  const engineLimits = { memoryBytes: 256 * 2 ** 20, threads: 2 };
-
+  let combining: Combining;
   beforeAll(async () => {
-    stack = await LocalStack.start(['s3']);
-    s3 = new S3Client({
-      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
-      forcePathStyle: true,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
-    store = new ObjectStore(s3);
-    scratch = await mkdtemp(path.join(tmpdir(), 'combine-spec-'));
-    for (const Bucket of ['source', 'intermediate', 'lake']) await s3.send(new CreateBucketCommand({ Bucket }));
+    combining = await Combining.start();
   });
-  afterAll(async () => {
-    await stack.stop();
-    await rm(scratch, { recursive: true });
-  });
-
-  const put = async (key: string, body: string | Buffer) => {
-    await s3.send(new PutObjectCommand({ Bucket: 'source', Key: key, Body: body }));
-    const head = await store.head('source', key);
-    if (head === undefined) throw new Error('just written');
-    return { bucket: 'source', key, etag: head.etag, size: head.size };
-  };
-
-  /** Combines the files; gives the evidence and the rows: [file, user, track, instant, day]. */
-  const combine = async (
-    files: (string | Buffer)[],
-    options: {
-      zones?: { source: string; kpi: string };
-      filesTogether?: number;
-      rowsPerPart?: number;
-      songs?: string;
-      maxRowBytes?: number;
-    } = {},
-  ) => {
-    const runId = `scheduled__2024-01-${String((runs += 1)).padStart(2, '0')}`;
-    const streams = [];
-    for (const [file, body] of files.entries())
-      streams.push({ ...(await put(`streams/${runId}/${file}.csv`, body)), file, batch: 0, lastModified: new Date().toISOString() });
-    const manifest: Manifest = {
-      runId,
-      logicalDate: '2024-06-25',
-      frozenAt: '',
-      batches: 1,
-      streams,
-      left: [],
-      songs: options.songs === undefined ? [] : [await put(`songs/${runId}.csv`, options.songs)],
-      users: [],
-    };
-    const combiner = new CombineBatch(
-      store,
-      { intermediate: 'intermediate', lake: 'lake' },
-      options.zones ?? { source: 'UTC', kpi: 'UTC' },
-      {
-        engine: engineLimits,
-        maxFileBytes: 10 ** 9,
-        maxRowBytes: options.maxRowBytes ?? 2 ** 20,
-        rowsPerPart: options.rowsPerPart ?? 1_000_000,
-        filesTogether: options.filesTogether ?? 100,
-        filesAhead: 3,
-      },
-      scratch,
-    );
-    const evidence = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, new AbortController().signal));
-    const dir = await mkdtemp(path.join(scratch, 'read-'));
-    const engine = await Engine.open(dir, engineLimits);
-    const parquet = await downloadAll(
-      store,
-      evidence.parts.map(({ object }) => object),
-      path.join(dir, 'parts'),
-    );
-    const rows =
-      parquet.length === 0
-        ? []
-        : (
-            await engine.rows(
-              `SELECT file, user_id, track_id, strftime(listened_at, '%Y-%m-%d %H:%M:%S.%g') AS at, CAST(listen_date AS VARCHAR) AS day FROM read_parquet(${textList(parquet)}) ORDER BY ALL`,
-            )
-          ).map(Object.values);
-    engine.close();
-    let bad = '';
-    if (evidence.rejectedRows !== undefined) for await (const chunk of await store.open(evidence.rejectedRows)) bad += String(chunk);
-    return {
-      evidence,
-      rows,
-      bad: bad
-        .trimEnd()
-        .split('\n')
-        .slice(1)
-        .map((line) => line.replace(/^[^,]*\/(\d+)\.csv/, '$1')),
-    };
-  };
+  afterAll(() => combining.stop());
+  const combine = (files: (string | Buffer)[], options?: CombiningOptions) => combining.combine(files, options);
 
   it.each([
     ['a byte order mark and CRLF', '\ufeffuser_id,track_id,listen_time\r\n1,t1,2024-06-25 10:00:00\r\n'],
@@ -263,35 +162,13 @@ describe('combining a batch', () => {
   });
 
   it('leaves a file that was replaced after the manifest was frozen', async () => {
-    const replaced = await put('streams/replaced.csv', HEADER + GOOD);
-    await put('streams/replaced.csv', HEADER + GOOD + GOOD);
-    const manifest: Manifest = {
-      runId: 'scheduled__2024-02-01',
-      logicalDate: '2024-06-25',
-      frozenAt: '',
-      batches: 1,
-      streams: [{ ...replaced, file: 0, batch: 0, lastModified: '' }],
-      songs: [],
-      users: [],
-      left: [],
-    };
-    const combiner = new CombineBatch(
-      store,
-      { intermediate: 'intermediate', lake: 'lake' },
-      { source: 'UTC', kpi: 'UTC' },
-      { engine: engineLimits, maxFileBytes: 20, maxRowBytes: 2 ** 20, rowsPerPart: 10, filesTogether: 100, filesAhead: 1 },
-      scratch,
-    );
-    const again = await store.readJson<BatchEvidence>(
-      await combiner.execute(
-        { ...manifest, streams: [{ ...replaced, size: 10, file: 0, batch: 0, lastModified: '' }] },
-        0,
-        new AbortController().signal,
-      ),
-    );
-    expect(again.files[0]).toMatchObject({ defect: 'source_changed' });
-    const large = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, new AbortController().signal));
-    expect(large.files[0]).toMatchObject({ defect: 'too_large' });
+    const { evidence } = await combine([HEADER + GOOD], { replacedBy: HEADER + GOOD + GOOD });
+    expect(evidence.files[0]).toMatchObject({ defect: 'source_changed' });
+  });
+
+  it('leaves a file that is too large', async () => {
+    const { evidence } = await combine([HEADER + GOOD], { maxFileBytes: 20 });
+    expect(evidence.files[0]).toMatchObject({ defect: 'too_large' });
   });
 
   it('turns songs into Parquet once per content', async () => {
@@ -301,13 +178,8 @@ describe('combining a batch', () => {
     const second = await combine([HEADER + GOOD], { songs });
     expect(first.evidence.songs).toMatchObject([{ rows: 3, rejected: {} }]);
     expect(second.evidence.songs?.[0]?.parquet).toEqual(first.evidence.songs?.[0]?.parquet);
-    const dir = await mkdtemp(path.join(scratch, 'songs-'));
     const parquet = first.evidence.songs?.[0]?.parquet;
-    const engine = await Engine.open(dir, engineLimits);
-    const rows = await engine.rows(
-      `SELECT * FROM read_parquet(${textList(await downloadAll(store, parquet === undefined ? [] : [parquet], path.join(dir, 'p')))})`,
-    );
-    engine.close();
+    const rows = await combining.read(parquet === undefined ? [] : [parquet], '*');
     expect(rows).toEqual([
       { track_id: 't1', track_genre: 'pop', track_name: 'N, "x"\ny', artists: 'A', duration_ms: 1000n, popularity: 5n },
       { track_id: 't1', track_genre: null, track_name: null, artists: 'A', duration_ms: null, popularity: null },

@@ -1,21 +1,12 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
-import { Engine, textList } from '@music/duckdb';
 import { referenceDate, referenceListen, referenceTable } from '@music/local-pipeline';
-import type { BatchEvidence, Manifest } from '@music/runs';
-import { ObjectStore, downloadAll } from '@music/storage';
-import { LocalStack } from '@music/testing';
 import fc from 'fast-check';
-import { CombineBatch } from './combine-batch';
+import { Combining } from './combining.fixture';
 
 jest.setTimeout(900_000);
 
 /** Batches of files that are made up. */
 const BATCHES = process.env['FAULTS'] === 'all' ? 60 : 8;
 const FILES = 40;
-const ENGINE = { memoryBytes: 256 * 2 ** 20, threads: 2 };
 const ZONE = 'America/New_York';
 const COLUMNS = ['user_id', 'track_id', 'listen_time'];
 
@@ -112,75 +103,29 @@ function expected(text: string): { rows: number; rejected: Record<string, number
     // One comma too many at the end of a row is no harm.
     const listen = beyond.length > 1 || beyond.join('') !== '' ? 'malformed_row' : referenceListen(fields);
     if (typeof listen === 'string') rejected[listen] = (rejected[listen] ?? 0) + 1;
-    else listens.push(JSON.stringify([listen.user, listen.track, listen.instant, referenceDate(ZONE, listen.instant)]));
+    else
+      listens.push(
+        JSON.stringify([listen.user, listen.track, new Date(listen.instant).toISOString(), referenceDate(ZONE, listen.instant)]),
+      );
   }
   return { rows: rows.length, rejected, listens: listens.sort() };
 }
 
 describe('made-up files', () => {
-  let stack: LocalStack;
-  let store: ObjectStore;
-  let combiner: CombineBatch;
-  let scratch: string;
-  let batches = 0;
-
+  let combining: Combining;
   beforeAll(async () => {
-    stack = await LocalStack.start(['s3']);
-    const s3 = new S3Client({
-      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
-      forcePathStyle: true,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
-    store = new ObjectStore(s3);
-    scratch = await mkdtemp(path.join(tmpdir(), 'fuzz-spec-'));
-    for (const Bucket of ['source', 'intermediate', 'lake']) await s3.send(new CreateBucketCommand({ Bucket }));
-    combiner = new CombineBatch(
-      store,
-      { intermediate: 'intermediate', lake: 'lake' },
-      { source: 'UTC', kpi: ZONE },
-      { engine: ENGINE, maxFileBytes: 10 ** 9, maxRowBytes: 2 ** 20, rowsPerPart: 1_000_000, filesTogether: 100, filesAhead: 3 },
-      scratch,
-    );
+    combining = await Combining.start();
   });
-  afterAll(async () => {
-    await stack.stop();
-    await rm(scratch, { recursive: true });
-  });
+  afterAll(() => combining.stop());
 
   async function combined(texts: readonly string[]): Promise<ReturnType<typeof expected>[]> {
-    const runId = `scheduled__${new Date(Date.UTC(2024, 0, (batches += 1))).toISOString().slice(0, 10)}`;
-    const streams = await Promise.all(
-      texts.map(async (text, i) => ({
-        ...(await store.putText('source', `streams/${runId}/${i}.csv`, text)),
-        file: i,
-        batch: 0,
-        lastModified: '',
-      })),
-    );
-    const manifest: Manifest = { runId, logicalDate: '2024-01-01', frozenAt: '', batches: 1, streams, left: [], songs: [], users: [] };
-    const evidence = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, new AbortController().signal));
-    const dir = await mkdtemp(path.join(scratch, 'read-'));
-    const engine = await Engine.open(dir, ENGINE);
-    const parts = await downloadAll(
-      store,
-      evidence.parts.map(({ object }) => object),
-      dir,
-    );
-    const found =
-      parts.length === 0
-        ? []
-        : await engine.rows<{ file: number; listen: string }>(
-            `SELECT file, to_json([to_json(user_id), to_json(track_id), to_json(epoch_ms(listened_at)), to_json(CAST(listen_date AS VARCHAR))]) AS listen FROM read_parquet(${textList(parts)})`,
-          );
-    engine.close();
-    await rm(dir, { recursive: true });
-    const listensOf = new Map<number, string[]>();
-    for (const { file: i, listen } of found)
-      listensOf.set(Number(i), [...(listensOf.get(Number(i)) ?? []), JSON.stringify(JSON.parse(String(listen)))]);
-    return evidence.files.map(({ file: i, rows, rejected, defect }) => {
-      if (defect !== undefined) throw new Error(`${JSON.stringify(defect)} in ${JSON.stringify(texts[i])}`);
-      return { rows, rejected, listens: (listensOf.get(i) ?? []).sort() };
+    const { evidence, rows } = await combining.combine(texts, { zones: { source: 'UTC', kpi: ZONE } });
+    const listensOf = new Map<unknown, string[]>();
+    for (const [file, user, track, at, day] of rows)
+      listensOf.set(file, [...(listensOf.get(file) ?? []), JSON.stringify([user, track, `${String(at).replace(' ', 'T')}Z`, day])]);
+    return evidence.files.map(({ file, rows: read, rejected, defect }) => {
+      if (defect !== undefined) throw new Error(`${defect} in ${JSON.stringify(texts[file])}`);
+      return { rows: read, rejected, listens: (listensOf.get(file) ?? []).sort() };
     });
   }
 

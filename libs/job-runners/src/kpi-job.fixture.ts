@@ -2,12 +2,12 @@ import { readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { text, textList } from '@music/duckdb';
 import type { DayKpis } from '@music/kpis';
 import { ObjectStore, type StoredObject } from '@music/storage';
-import { LocalStack } from '@music/testing';
+import { LocalStack, localS3 } from '@music/testing';
 import type { JobRunner, KpiJob, KpiJobSummary } from './job-runner';
 
 /** `day`: the calendar day in a zone other than UTC. */
@@ -31,12 +31,7 @@ export class KpiJobFixture {
 
   static async start(): Promise<KpiJobFixture> {
     const stack = await LocalStack.start(['s3']);
-    const s3 = new S3Client({
-      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
-      forcePathStyle: true,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
+    const s3 = localS3(stack.env);
     for (const Bucket of ['lake', 'intermediate']) await s3.send(new CreateBucketCommand({ Bucket }));
     return new KpiJobFixture(stack, new ObjectStore(s3), await mkdtemp(path.join(tmpdir(), 'kpi-job-spec-')));
   }

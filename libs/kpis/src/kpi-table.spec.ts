@@ -1,6 +1,6 @@
-import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { LocalStack } from '@music/testing';
+import { LocalStack, localDynamoDB } from '@music/testing';
 import { type DayKpis, KpiTable, genreKey, keyPart, kpiTable, minutes, minutesPerListener, topSongPrefix } from './index';
 
 jest.setTimeout(60_000);
@@ -40,13 +40,7 @@ describe('music_kpis_table', () => {
   let n = 0;
   beforeAll(async () => {
     stack = await LocalStack.start(['dynamodb']);
-    dynamo = DynamoDBDocumentClient.from(
-      new DynamoDBClient({
-        endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
-        region: 'us-east-1',
-        credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-      }),
-    );
+    dynamo = DynamoDBDocumentClient.from(localDynamoDB(stack.env));
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {

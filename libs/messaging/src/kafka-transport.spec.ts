@@ -1,9 +1,8 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { type Envelope, RunRequested, deadLetterTopic, envelope, toJson, topicSpecs } from '@music/events';
 import { REPLAYED_HEADER, RunStore, ensureTable, messageOf, pipelineRunsTable } from '@music/runs';
-import { LocalStack } from '@music/testing';
+import { LocalStack, localDynamoDB } from '@music/testing';
 import type { Kafka } from 'kafkajs';
 import { of } from 'rxjs';
 import {
@@ -68,11 +67,7 @@ describe('the way over Kafka', () => {
     const created = await ensureTopics(kafka, topicSpecs(2), 1);
     expect(created).toContain(RunRequested.topic);
     expect(await ensureTopics(kafka, topicSpecs(2), 1)).toEqual([]);
-    const dynamo = new DynamoDBClient({
-      endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
+    const dynamo = localDynamoDB(stack.env);
     await ensureTable(dynamo, pipelineRunsTable('runs'));
     runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');
     startTransport();

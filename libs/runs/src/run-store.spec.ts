@@ -1,8 +1,8 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { RunRequested, deadLetterTopic, envelope } from '@music/events';
-import { LocalStack } from '@music/testing';
+import { LocalStack, localDynamoDB } from '@music/testing';
 import {
   type OwedMessage,
   REPLAYED_HEADER,
@@ -30,11 +30,7 @@ describe('pipeline_runs', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['dynamodb']);
-    client = new DynamoDBClient({
-      endpoint: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
+    client = localDynamoDB(stack.env);
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {

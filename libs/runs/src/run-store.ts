@@ -18,6 +18,11 @@ import type { OutboxMessage, OwedMessage } from './outbox-message';
 import { type Batch, type BatchState, type Run, type RunState, TERMINAL, TRANSITIONS } from './run';
 import type { WorkItem } from './work-item';
 
+interface StateUpdate {
+  readonly UpdateExpression: string;
+  readonly ExpressionAttributeNames: Record<string, string>;
+  readonly ExpressionAttributeValues: Record<string, unknown>;
+}
 type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
 
 const runKey = (runId: string) => ({ pk: `run#${runId}`, sk: 'run' });
@@ -83,25 +88,10 @@ export class RunStore {
     now = new Date(),
   ): Promise<boolean> {
     if (!TRANSITIONS[from].includes(to)) throw new RangeError(`a run that is ${from} does not become ${to}`);
-    const set = setExpression({ ...changes, state: to });
-    const leavesStage = to !== 'frozen';
-    const expression = leavesStage ? `${set.UpdateExpression}, stages.#stage.endedAt = :now` : set.UpdateExpression;
+    const update = this.updateWhere(runKey(runId), { ...changes, state: to }, 'state', from);
     await this.startStage(runId, stage, now);
     const moved = await this.transact([
-      {
-        Update: {
-          TableName: this.table,
-          Key: runKey(runId),
-          UpdateExpression: expression,
-          ConditionExpression: '#state = :from',
-          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state', ...(leavesStage ? { '#stage': stage } : {}) },
-          ExpressionAttributeValues: {
-            ...set.ExpressionAttributeValues,
-            ':from': from,
-            ...(leavesStage ? { ':now': now.toISOString() } : {}),
-          },
-        },
-      },
+      { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
       ...this.owing(stage, owes, now),
     ]);
     if (moved) this.onTransition(to);
@@ -142,19 +132,7 @@ export class RunStore {
 
   /** Changes what is known of a run in a state, without moving it on. Gives false where it is in another state. */
   async updateRun(runId: string, state: RunState, changes: RunChanges): Promise<boolean> {
-    const set = setExpression(changes);
-    return this.ifCondition(
-      this.dynamo.send(
-        new UpdateCommand({
-          TableName: this.table,
-          Key: runKey(runId),
-          UpdateExpression: set.UpdateExpression,
-          ConditionExpression: '#state = :state',
-          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
-          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':state': state },
-        }),
-      ),
-    );
+    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(runKey(runId), changes, 'state', state))));
   }
 
   /**
@@ -242,18 +220,8 @@ export class RunStore {
     stage: Stage,
     owes: readonly OutboxMessage[] = [],
   ): Promise<boolean> {
-    const set = setExpression({ ...changes, state: to });
     return this.transact([
-      {
-        Update: {
-          TableName: this.table,
-          Key: batchKey(runId, batch),
-          UpdateExpression: set.UpdateExpression,
-          ConditionExpression: '#state = :from',
-          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#state': 'state' },
-          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':from': from },
-        },
-      },
+      { Update: this.updateWhere(batchKey(runId, batch), { ...changes, state: to }, 'state', from) },
       ...this.owing(stage, owes, new Date()),
     ]);
   }
@@ -292,19 +260,7 @@ export class RunStore {
 
   /** Writes what became of a file, as long as it is this run's. */
   async updateFile(key: string, version: string, runId: string, changes: Partial<LedgerEntry>): Promise<boolean> {
-    const set = setExpression(changes);
-    return this.ifCondition(
-      this.dynamo.send(
-        new UpdateCommand({
-          TableName: this.table,
-          Key: fileKey(key, version),
-          UpdateExpression: set.UpdateExpression,
-          ConditionExpression: '#runId = :runId',
-          ExpressionAttributeNames: { ...set.ExpressionAttributeNames, '#runId': 'runId' },
-          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':runId': runId },
-        }),
-      ),
-    );
+    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(fileKey(key, version), changes, 'runId', runId))));
   }
 
   /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */
@@ -369,15 +325,7 @@ export class RunStore {
   /** Gives false where the lease was lost. */
   async renewWork(stage: Stage, id: string, owner: string, until: number): Promise<boolean> {
     return this.ifCondition(
-      this.dynamo.send(
-        new UpdateCommand({
-          TableName: this.table,
-          Key: workKey(stage, id),
-          UpdateExpression: 'SET leaseUntil = :until',
-          ConditionExpression: 'leaseOwner = :owner',
-          ExpressionAttributeValues: { ':until': until, ':owner': owner },
-        }),
-      ),
+      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { leaseUntil: until }, 'leaseOwner', owner))),
     );
   }
 
@@ -388,17 +336,8 @@ export class RunStore {
     owner: string,
     next: { notBefore: number; attempts: number; claims: number; lastError?: string },
   ): Promise<boolean> {
-    const set = setExpression({ ...next, leaseUntil: 0 });
     return this.ifCondition(
-      this.dynamo.send(
-        new UpdateCommand({
-          TableName: this.table,
-          Key: workKey(stage, id),
-          ...set,
-          ConditionExpression: 'leaseOwner = :owner',
-          ExpressionAttributeValues: { ...set.ExpressionAttributeValues, ':owner': owner },
-        }),
-      ),
+      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { ...next, leaseUntil: 0 }, 'leaseOwner', owner))),
     );
   }
 
@@ -522,6 +461,21 @@ export class RunStore {
 
   // ---- inside
 
+  /** Sets every field that has a value, where an attribute has the value that is expected. */
+  private updateWhere(key: { pk: string; sk: string }, changes: object, attribute: 'state' | 'runId' | 'leaseOwner', expected: string) {
+    const fields = Object.entries(changes).filter(([, value]) => value !== undefined);
+    const names = Object.fromEntries(fields.map(([name], i) => [`#f${i}`, name]));
+    const values = Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value]));
+    return {
+      TableName: this.table,
+      Key: key,
+      UpdateExpression: `SET ${fields.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
+      ConditionExpression: '#expected = :expected',
+      ExpressionAttributeNames: { ...names, '#expected': attribute } as Record<string, string>,
+      ExpressionAttributeValues: { ...values, ':expected': expected } as Record<string, unknown>,
+    };
+  }
+
   private owing(stage: Stage, messages: readonly OutboxMessage[], now: Date): Write[] {
     return messages.map((message) => ({
       Put: { TableName: this.table, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } },
@@ -566,12 +520,12 @@ function isConditionFailure(error: unknown): boolean {
   return (error as Error).name === 'ConditionalCheckFailedException';
 }
 
-/** `SET` of every field that has a value. */
-function setExpression(changes: object) {
-  const fields = Object.entries(changes).filter(([, value]) => value !== undefined);
+/** Besides, notes when a stage ended. */
+function endingStage<T extends StateUpdate>(update: T, stage: Stage, now: Date): T {
   return {
-    UpdateExpression: `SET ${fields.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
-    ExpressionAttributeNames: Object.fromEntries(fields.map(([name], i) => [`#f${i}`, name])) as Record<string, string>,
-    ExpressionAttributeValues: Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value])) as Record<string, unknown>,
+    ...update,
+    UpdateExpression: `${update.UpdateExpression}, stages.#stage.endedAt = :now`,
+    ExpressionAttributeNames: { ...update.ExpressionAttributeNames, '#stage': stage },
+    ExpressionAttributeValues: { ...update.ExpressionAttributeValues, ':now': now.toISOString() },
   };
 }

@@ -2,8 +2,8 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
-import { FaultProxies, LocalStack, type Verdict } from '@music/testing';
+import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { FaultProxies, LocalStack, type Verdict, localS3 } from '@music/testing';
 import { ObjectChanged, ObjectStore, type StoredObject, keyBelow } from './index';
 
 jest.setTimeout(60_000);
@@ -26,12 +26,7 @@ describe('the object store', () => {
 
   beforeAll(async () => {
     stack = await LocalStack.start(['s3']);
-    s3 = new S3Client({
-      endpoint: stack.env['AWS_ENDPOINT_URL_S3'],
-      forcePathStyle: true,
-      region: 'us-east-1',
-      credentials: { accessKeyId: 'x', secretAccessKey: 'x' },
-    });
+    s3 = localS3(stack.env);
     store = new ObjectStore(s3);
     for (const Bucket of ['plain', 'versioned', 'archive']) await s3.send(new CreateBucketCommand({ Bucket }));
     await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
@@ -137,9 +132,7 @@ describe('the object store', () => {
     let uploads: string[];
     beforeAll(async () => {
       proxies = await FaultProxies.start(['spec'], { s3: stack.env['AWS_ENDPOINT_URL_S3'] });
-      const endpoint = proxies.env('spec')['AWS_ENDPOINT_URL_S3'];
-      const credentials = { accessKeyId: 'x', secretAccessKey: 'x' };
-      faulty = new ObjectStore(new S3Client({ endpoint, forcePathStyle: true, region: 'us-east-1', credentials, maxAttempts: 3 }), limits);
+      faulty = new ObjectStore(localS3(proxies.env('spec')), limits);
       await put('large', randomBytes(12 * 2 ** 20).toString('latin1'), 'plain');
       source = await head('plain', 'large');
     });

@@ -1,4 +1,5 @@
 export * from './child-process';
+export * from './clients';
 export * from './fault-proxies';
 export * from './glue-endpoint';
 export * from './local-stack';

@@ -13,7 +13,6 @@ import { workspaceRoot } from './workspace';
 export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
 export type Server = (typeof SERVERS)[number];
 
-const JAVA_MIN = 17;
 const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
 /** Starts sooner; what hashes much data is slower for it. */
 const QUICK_START = '-XX:TieredStopAtLevel=1';
@@ -48,7 +47,6 @@ export class LocalStack {
     for (const server of servers) {
       if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
     }
-    await checkJava();
     const stack = new LocalStack(
       dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
       jars,
@@ -256,22 +254,6 @@ export class LocalStack {
       '--com.adobe.testing.s3mock.store.retainFilesOnExit=true',
     ];
   }
-}
-
-/** Throws one clear message where Java is missing or too old. */
-export async function checkJava(): Promise<void> {
-  const remedy =
-    `The local stack needs Java ${JAVA_MIN} or later: \`apt-get install openjdk-17-jre-headless\` or \`brew install openjdk@17\`.\n` +
-    'With Docker instead: `docker compose -f docker/compose.yaml up -d kafka dynamodb s3`, then `npm start -- --stack compose`.';
-  let version: string;
-  try {
-    const { stderr, stdout } = await promisify(execFile)('java', ['-version']);
-    version = stderr + stdout;
-  } catch {
-    throw new Error(`Java was not found. ${remedy}`);
-  }
-  const major = Number(/version "(\d+)/.exec(version)?.[1] ?? 0);
-  if (major < JAVA_MIN) throw new Error(`Java ${major} is too old. ${remedy}`);
 }
 
 export async function freePort(): Promise<number> {

@@ -56,7 +56,6 @@ interface DynamoWrite {
   readonly Item?: Values;
   readonly UpdateExpression?: string;
   readonly ExpressionAttributeNames?: Record<string, string>;
-  readonly ExpressionAttributeValues?: Values;
 }
 interface DynamoRequest extends DynamoWrite {
   readonly TransactItems?: readonly Record<string, DynamoWrite>[];
@@ -65,7 +64,7 @@ interface DynamoRequest extends DynamoWrite {
 
 const DYNAMO_READS = /^(Get|BatchGet|Query|Scan|Describe|List)/;
 
-/** Named by operation, the kind of item, what is set of it, and the state it is moved to. */
+/** Named by operation, the kind of item, and what is set of it. */
 export function dynamoCall(target: string, body: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
   const sent = JSON.parse(body || '{}') as DynamoRequest;
@@ -75,21 +74,11 @@ export function dynamoCall(target: string, body: string): ServerCall {
   return { server: 'dynamodb', name: name.trim(), changes: !DYNAMO_READS.test(operation) };
 }
 
-function describeWrite({
-  TableName = '',
-  Key,
-  Item,
-  UpdateExpression = '',
-  ExpressionAttributeNames = {},
-  ExpressionAttributeValues = {},
-}: DynamoWrite): string {
+function describeWrite({ TableName = '', Key, Item, UpdateExpression = '', ExpressionAttributeNames = {} }: DynamoWrite): string {
   const changed = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
     .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
     .replaceAll(/ :\w+/g, '');
-  const state = ExpressionAttributeValues[':state']?.['S'] ?? ExpressionAttributeValues[':to']?.['S'];
-  return [itemKind(Key ?? Item) ?? TableName, changed, state === undefined ? '' : `(${String(state)})`]
-    .filter((part) => part !== '')
-    .join(' ');
+  return `${itemKind(Key ?? Item) ?? TableName} ${changed}`.trim();
 }
 
 /** Of `pipeline_runs`: `work` of the key `work#sensor`; of what belongs to a run, such as `run#id` with `batch#00001`, the latter. */
