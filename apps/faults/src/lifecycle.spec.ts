@@ -158,6 +158,19 @@ describe('start and stop', () => {
       reasons: [expect.stringMatching(/no space left/i)],
     });
     expect((await faulty.sourceKeys()).length).toBe(2);
+    const status = await musicKpis(pipeline, 'status', delivery.runId, '--json');
+    expect([status.code, JSON.parse(status.out).dead_letters]).toEqual([
+      1,
+      [
+        {
+          stage: 'combiner',
+          topic: 'music.streams.sensed',
+          key: `${delivery.runId}/0`,
+          reason: expect.stringMatching(/no space left/i),
+          at: expect.any(String),
+        },
+      ],
+    ]);
     await small.stop();
     await pipeline.startService('combiner');
     expect((await musicKpis(pipeline, 'replay', '--run', delivery.runId)).code).toBe(0);

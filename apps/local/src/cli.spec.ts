@@ -79,7 +79,8 @@ describe('music-kpis', () => {
   });
 
   it('shows dead letters and puts them back once', async () => {
-    expect((await kpis('replay', '--list')).out).toContain('there are no dead letters');
+    expect(await kpis('replay', '--list')).toMatchObject({ code: 0, out: expect.stringContaining('there are no dead letters') });
+    expect(await kpis('status', runId)).toMatchObject({ code: 0, out: expect.stringContaining('dead letters: none') });
     const event = toJson(envelope(RunRequested, 'spec', { runId: 'scheduled__2026-03-04', logicalDate: '2026-03-04' })).replaceAll(
       '"2026-03-04"',
       '"soon"',
@@ -88,6 +89,13 @@ describe('music-kpis', () => {
     let letters: unknown[] = [];
     for (let i = 0; i < 50 && letters.length === 0; i += 1) letters = await json('replay', '--list');
     expect(letters).toMatchObject([{ stage: 'sensor', topic: RunRequested.topic, reason: expect.stringContaining('logicalDate') }]);
+    expect((await kpis('replay', '--list')).code).toBe(1);
+    // The run that is asked for has none; that there are others is told all the same.
+    expect(await kpis('status', runId)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('none of this run, 1 of other runs or of none'),
+    });
+    expect(await json('status', runId)).toMatchObject({ dead_letters: [], other_dead_letters: 1 });
     expect(await json('replay', '--run', 'scheduled__2026-03-05')).toEqual([]);
     expect(await json('replay', '--run', 'scheduled__2026-03-04')).toHaveLength(1);
     const after = await json('replay', '--list', '--stage', 'combiner');
