@@ -1,10 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { describeError } from '@music/errors';
 import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
 import { readTopics } from '@music/messaging';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
+import type { Gate } from '@music/testing';
 
 const DAYS_APART = 3;
 const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'];
@@ -83,15 +85,26 @@ export class FaultyPipeline {
     }
   }
 
+  /** A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by then. */
+  async runWith(gate: Gate, injected: () => string, timeoutMs?: number): Promise<Delivery> {
+    const { proxies } = this.pipeline;
+    proxies.gate = gate;
+    try {
+      const delivery = await this.deliver();
+      await this.settle(delivery, timeoutMs);
+      return delivery;
+    } catch (error) {
+      throw new Error(`after ${injected()}: ${describeError(error)}`);
+    } finally {
+      proxies.gate = () => 'pass'; // before those that were killed are waited for
+      await Promise.all(this.restarts.splice(0));
+    }
+  }
+
   /** kill -9 for every replica of a stage, and a new one in its place. */
   kill(stage: Stage, { restart = true } = {}): void {
     for (const child of this.pipeline.children(stage)) child.kill('SIGKILL');
     if (restart) this.restarts.push(this.pipeline.startService(stage));
-  }
-
-  /** Resolves when every service that was started again takes events. */
-  async recovered(): Promise<void> {
-    await Promise.all(this.restarts.splice(0));
   }
 
   /** All that a run left behind, with the names of the run and its days taken out: the same for every run of the samples. */

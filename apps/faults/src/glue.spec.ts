@@ -1,7 +1,6 @@
-import { describeError } from '@music/errors';
-import type { Phase, Verdict } from '@music/testing';
+import type { Gate, Phase, Verdict } from '@music/testing';
 import { WHOLE, logFault } from './fault-log';
-import { type Delivery, FaultyPipeline } from './faulty-pipeline';
+import { FaultyPipeline } from './faulty-pipeline';
 
 jest.setTimeout(900_000);
 
@@ -25,21 +24,11 @@ const THROTTLED: Verdict = {
     undisturbed = await faulty.outcome(delivery);
   });
   afterAll(() => faulty?.stop());
-  afterEach(() => {
-    faulty.pipeline.proxies.gate = () => 'pass';
-  });
-
-  const jobRunsOf = (runId: string) =>
-    faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(runId)) ?? [];
-  const completes = async (delivery: Delivery) => {
-    await faulty.settle(delivery, 240_000).catch((error: unknown) => {
-      throw new Error(
-        `${describeError(error)}; job runs: ${JSON.stringify(jobRunsOf(delivery.runId).map(({ JobRunState }) => JobRunState))}`,
-      );
-    });
-    await faulty.recovered();
+  const completes = async (gate: Gate) => {
+    const states = () => JSON.stringify(faulty.pipeline.glue?.runs.map(({ JobRunState }) => JobRunState));
+    const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, 240_000);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
-    expect(jobRunsOf(delivery.runId)).toHaveLength(1);
+    expect(faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(delivery.runId))).toHaveLength(1);
   };
 
   it.each([
@@ -49,22 +38,21 @@ const THROTTLED: Verdict = {
     ['GetJobRuns', 'after'],
   ] as readonly (readonly [string, Phase])[])('kill -9 of the glue-trigger at %s, %s it: one job run', async (call, phase) => {
     let times = 0;
-    faulty.pipeline.proxies.gate = ({ server, name }, moment) => {
+    const gate: Gate = ({ server, name }, moment) => {
       if (times > 0 || server !== 'glue' || name !== call || moment !== phase) return 'pass';
       times += 1;
       faulty.kill('glue-trigger');
       return 'cut';
     };
-    await completes(await faulty.deliver());
+    await completes(gate);
     expect(times).toBe(1);
     logFault({ fault: 'kill -9', where: `glue-trigger: ${phase} ${call}`, times, outcome: 'one job run, as undisturbed' });
   });
 
   it.each(['down', 'slow', 'throttling', 'half-open'] as const)('Glue %s: one job run, and the same outcome', async (fault) => {
-    const { proxies } = faulty.pipeline;
     let met = 0;
     let until = 0;
-    proxies.gate = async ({ server }, phase): Promise<Verdict> => {
+    const gate: Gate = async ({ server }, phase): Promise<Verdict> => {
       if (server !== 'glue') return 'pass';
       if (until === 0) until = Date.now() + SPELL_MS;
       if (Date.now() > until || (fault === 'slow') !== (phase === 'after')) return 'pass';
@@ -73,7 +61,7 @@ const THROTTLED: Verdict = {
       if (fault === 'slow') await pause(SLOW_MS);
       return fault === 'down' ? 'cut' : fault === 'throttling' ? THROTTLED : 'pass';
     };
-    await completes(await faulty.deliver());
+    await completes(gate);
     expect(met).toBeGreaterThan(0);
     logFault({ fault: `${fault} for ${SPELL_MS / 1_000} s`, where: 'glue', times: met, outcome: 'one job run, as undisturbed' });
   });

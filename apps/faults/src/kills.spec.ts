@@ -1,5 +1,5 @@
 import { STAGES, type Stage } from '@music/events';
-import type { Phase, ProxiedCall } from '@music/testing';
+import type { Gate, Phase, ProxiedCall } from '@music/testing';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
@@ -71,7 +71,7 @@ describe('kill -9', () => {
       const armed = new Map<Stage, FaultPoint>();
       for (const [stage, left] of open) if (left[0] !== undefined) armed.set(stage, left[0]);
       const hit: FaultPoint[] = [];
-      faulty.pipeline.proxies.gate = (call, phase) => {
+      const gate: Gate = (call, phase) => {
         const point = isStage(call.caller) ? armed.get(call.caller) : undefined;
         if (point === undefined || point.call !== callName(call) || point.phase !== phase) return 'pass';
         armed.delete(point.stage);
@@ -79,13 +79,8 @@ describe('kill -9', () => {
         faulty.kill(point.stage);
         return 'cut';
       };
-      const delivery = await faulty.deliver();
-      runs.push({ delivery, faults: [] });
-      await faulty.settle(delivery).catch((error: Error) => {
-        throw new Error(`after kill -9 at ${hit.map(nameOf).join(', ')}: ${error.message}`);
-      });
-      await faulty.recovered();
-      runs.at(-1)?.faults.push(...hit.map(nameOf));
+      const delivery = await faulty.runWith(gate, () => `kill -9 at ${hit.map(nameOf).join(', ')}`);
+      runs.push({ delivery, faults: hit.map(nameOf) });
       for (const point of hit) times.set(point.stage, (times.get(point.stage) ?? 0) + 1);
       for (const [stage, left] of open) {
         const point = left.shift();
@@ -113,7 +108,7 @@ describe('kill -9', () => {
       for (const stage of STAGES) if (random() < 0.5) armed.set(stage, Math.floor(random() * (callsOf.get(stage) ?? 1)));
       const phase = PHASES[Math.floor(random() * 2)];
       const hit: string[] = [];
-      faulty.pipeline.proxies.gate = (call, moment) => {
+      const gate: Gate = (call, moment) => {
         if (!isStage(call.caller) || moment !== phase) return 'pass';
         const left = armed.get(call.caller);
         if (left === undefined) return 'pass';
@@ -124,12 +119,8 @@ describe('kill -9', () => {
         faulty.kill(call.caller);
         return 'cut';
       };
-      const delivery = await faulty.deliver();
+      const delivery = await faulty.runWith(gate, () => `kill -9 at ${hit.join(', ')}`);
       runs.push({ delivery, faults: hit });
-      await faulty.settle(delivery).catch((error: Error) => {
-        throw new Error(`after kill -9 at ${hit.join(', ')}: ${error.message}`);
-      });
-      await faulty.recovered();
       kills += hit.length;
     }
     logFault({ fault: 'kill -9', where: `random moments, ${RANDOM_RUNS} runs`, times: kills, outcome: 'as undisturbed' });
@@ -137,7 +128,6 @@ describe('kill -9', () => {
   });
 
   it('leaves numbers, archive, source, quarantine, run states and events as an undisturbed run does', async () => {
-    faulty.pipeline.proxies.gate = () => 'pass';
     const { ofRun } = await faulty.events();
     for (const { delivery, faults } of runs) {
       expect({ faults, outcome: await faulty.outcome(delivery) }).toEqual({ faults, outcome: undisturbed });

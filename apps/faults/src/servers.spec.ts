@@ -1,5 +1,5 @@
 import { STAGES } from '@music/events';
-import type { ProxiedServer, Verdict } from '@music/testing';
+import type { Gate, ProxiedServer, Verdict } from '@music/testing';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
@@ -67,7 +67,7 @@ describe('a server that fails for a while', () => {
       over = true;
       if (fault === 'down') await proxies.up(server);
     };
-    proxies.gate = async (call, phase) => {
+    const gate: Gate = async (call, phase) => {
       if (phase === 'before') seen += 1;
       if (seen > first) spell ??= begin();
       if (spell === undefined || over || call.server !== server) return 'pass';
@@ -82,12 +82,8 @@ describe('a server that fails for a while', () => {
       }
       return 'pass';
     };
-    const delivery = await faulty.deliver();
-    await faulty.settle(delivery, 240_000).catch((error: Error) => {
-      throw new Error(`${server} ${fault} from call ${first} on: ${error.message}`);
-    });
+    const delivery = await faulty.runWith(gate, () => `${server} ${fault} from call ${first} on`, 240_000);
     await spell;
-    proxies.gate = () => 'pass';
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
     return Math.max(met, fault === 'down' ? 1 : 0);
   }
