@@ -17,6 +17,12 @@ export interface Delivery {
   readonly runId: string;
 }
 
+interface RunOptions {
+  readonly timeoutMs?: number;
+  /** What sets the run going; a delivery, where it is not given. */
+  readonly start?: () => Promise<Delivery>;
+}
+
 /** Fast to find out that a replica is gone. */
 const QUICK = { LEASE_SECONDS: '2', KAFKA_SESSION_SECONDS: '2', SWEEP_SECONDS: '0.3', RETRY_DELAYS_SECONDS: '1,1' };
 
@@ -86,11 +92,11 @@ export class FaultyPipeline {
   }
 
   /** A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by then. */
-  async runWith(gate: Gate, injected: () => string, timeoutMs?: number): Promise<Delivery> {
+  async runWith(gate: Gate, injected: () => string, { timeoutMs, start = () => this.deliver() }: RunOptions = {}): Promise<Delivery> {
     const { proxies } = this.pipeline;
     proxies.gate = gate;
     try {
-      const delivery = await this.deliver();
+      const delivery = await start();
       await this.settle(delivery, timeoutMs);
       return delivery;
     } catch (error) {
@@ -102,9 +108,9 @@ export class FaultyPipeline {
   }
 
   /** kill -9 for every replica of a stage, and a new one in its place. */
-  kill(stage: Stage, { restart = true } = {}): void {
+  kill(stage: Stage): void {
     for (const child of this.pipeline.children(stage)) child.kill('SIGKILL');
-    if (restart) this.restarts.push(this.pipeline.startService(stage));
+    this.restarts.push(this.pipeline.startService(stage));
   }
 
   /** All that a run left behind, with the names of the run and its days taken out: the same for every run of the samples. */
@@ -114,7 +120,8 @@ export class FaultyPipeline {
     const days = await Promise.all(SAMPLE_DAYS.map((day) => dayReport(stores.kpis, dayAfter(day, shift))));
     const keys = async (bucket: string, prefix: string) => {
       const found: string[] = [];
-      for await (const { key, size } of stores.objects.list(bucket, prefix)) if (key.includes(runId)) found.push(`${key}: ${size} bytes`);
+      for await (const { key, size } of stores.objects.list(bucket, prefix))
+        if (key.includes(runId)) found.push(key.endsWith('.csv') ? `${key}: ${size} bytes` : key);
       return found;
     };
     const { lakeBucket } = config;
@@ -145,20 +152,17 @@ export class FaultyPipeline {
     return found;
   }
 
-  /** The distinct events of each run, as `type key`, repetitions left out, and how many repetitions there were. */
-  async events(): Promise<{ ofRun: Map<string, string[]>; repeated: number }> {
+  /** The events of each run, as `type key`, repetitions left out. */
+  async events(): Promise<Map<string, string[]>> {
     const seen = new Map<string, Set<string>>();
-    let read = 0;
     await readTopics(
       this.pipeline.stores.kafka,
       STAGE_EVENTS.map(({ topic }) => topic),
       ({ topic, key, value }) => {
-        read += 1;
         const { runId } = fromJson(value).data;
         seen.set(runId, (seen.get(runId) ?? new Set()).add(`${topic} ${key.replace(runId, 'RUN')}`));
       },
     );
-    const distinct = [...seen.values()].reduce((sum, { size }) => sum + size, 0);
-    return { ofRun: new Map([...seen].map(([runId, events]) => [runId, [...events].sort()])), repeated: read - distinct };
+    return new Map([...seen].map(([runId, events]) => [runId, [...events].sort()]));
   }
 }

@@ -26,7 +26,7 @@ const THROTTLED: Verdict = {
   afterAll(() => faulty?.stop());
   const completes = async (gate: Gate) => {
     const states = () => JSON.stringify(faulty.pipeline.glue?.runs.map(({ JobRunState }) => JobRunState));
-    const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, 240_000);
+    const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, { timeoutMs: 240_000 });
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
     expect(faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(delivery.runId))).toHaveLength(1);
   };

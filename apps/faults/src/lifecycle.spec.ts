@@ -157,7 +157,7 @@ describe('start and stop', () => {
       failedStage: 'combiner',
       reasons: [expect.stringMatching(/no space left/i)],
     });
-    expect((await faulty.sourceKeys()).length).toBe(2);
+    expect((await faulty.sourceKeys()).length).toBe(3);
     const status = await musicKpis(pipeline, 'status', delivery.runId, '--json');
     expect([status.code, JSON.parse(status.out).dead_letters]).toEqual([
       1,

@@ -82,7 +82,7 @@ describe('a server that fails for a while', () => {
       }
       return 'pass';
     };
-    const delivery = await faulty.runWith(gate, () => `${server} ${fault} from call ${first} on`, 240_000);
+    const delivery = await faulty.runWith(gate, () => `${server} ${fault} from call ${first} on`, { timeoutMs: 240_000 });
     await spell;
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
     return Math.max(met, fault === 'down' ? 1 : 0);

@@ -19,7 +19,7 @@ export function dayAfter(day: string, days: number): string {
 
 /**
  * The samples once more, their listens `days` later, as a folder below `dir`. Three days or more apart no two share a day.
- * Songs and users get a row that nobody listens to, so that they are new, too.
+ * Songs and users get a row that nobody listens to, so that they are new, too; and there is a file that is rejected.
  */
 export async function laterSamples(dir: string, days: number): Promise<string> {
   const folder = path.join(dir, `later-${days}`);
@@ -29,6 +29,10 @@ export async function laterSamples(dir: string, days: number): Promise<string> {
     const text = await readFile(path.join(SAMPLES, kind, `${kind}.csv`), 'utf8');
     await writeFile(path.join(folder, kind, `${kind}.csv`), `${text}${row(days)}\n`);
   }
+  await writeFile(
+    path.join(folder, 'streams', `${dayAfter(FIRST_DAY, days)}-broken.csv`),
+    `user_id,listen_time\n${String(days).padStart(6, '0')},2026\n`,
+  );
   for (const day of DAYS) {
     const text = await readFile(path.join(SAMPLES, 'streams', `${day}.csv`), 'utf8');
     const moved = text.replaceAll(/2026-0[23]-\d\d/g, (date) => dayAfter(date, days));
