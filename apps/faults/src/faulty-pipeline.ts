@@ -100,7 +100,7 @@ export class FaultyPipeline {
       await this.settle(delivery, timeoutMs);
       return delivery;
     } catch (error) {
-      throw new Error(`after ${injected()}: ${describeError(error)}`);
+      throw new Error(`after ${injected()}: ${describeError(error)}`, { cause: error });
     } finally {
       proxies.gate = () => 'pass'; // before those that were killed are waited for
       await Promise.all(this.restarts.splice(0));
