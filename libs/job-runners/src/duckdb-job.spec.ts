@@ -1,4 +1,4 @@
-import type { StoredObject } from '@music/storage';
+import type { ObjectStore, StoredObject } from '@music/storage';
 import { compactDay, finishCompactions, runsBehind } from './compact-lake';
 import { runDuckDBJob } from './duckdb-job';
 import { DuckDBRunner } from './duckdb-runner';
@@ -51,6 +51,19 @@ describe('the KPI job', () => {
         { rank: 2, track_id: 't2' },
       ],
     });
+  });
+
+  it('does not write over what another replica wrote after it had looked at the lake', async () => {
+    const made = await job('r1', [['u1', 't1', '2024-06-25 10:00:00']], SONGS);
+    const key = 'listens/date=2024-06-25/run=r1/listens.parquet';
+    const late = Object.create(fixture.store) as ObjectStore;
+    late.list = async function* (bucket, prefix) {
+      yield* fixture.store.list(bucket, prefix);
+      if (prefix === 'listens/date=2024-06-25/') await fixture.store.putText('lake', key, 'of another replica');
+    };
+    await expect(runDuckDBJob(made, late, fixture.scratch, fixture.limits, unhurried)).rejects.toThrow('meanwhile');
+    expect(await fixture.store.head('lake', key)).toMatchObject({ size: 'of another replica'.length });
+    expect((await run(made)).summary.newListens).toBe(1);
   });
 
   it('ranks what is level by bytes, three songs a genre and five genres a day', async () => {
@@ -196,9 +209,10 @@ describe('the KPI job', () => {
     const start = async (each: KpiJob) => ((await runner.start(each)) as { jobRunId: string }).jobRunId;
     const [id, same] = [await start(made), await start(made)];
     expect(same).toBe(id);
+    expect(await runner.start({ ...made, version: 2 })).toEqual({ busy: expect.stringContaining('turn 1') });
     expect(await runner.poll(made, id, 30_000)).toMatchObject({
       state: 'succeeded',
-      summary: { bucket: 'lake', key: 'runs/r1/summary.json' },
+      summary: { bucket: 'lake', key: expect.stringMatching(/^runs\/r1\/summary-\w+\.json$/) },
     });
     expect(await runner.poll(made, id, 0)).toEqual({ state: 'lost' });
     const gone = { ...made, songs: [{ ...(made.songs[0] as StoredObject), key: 'gone' }] };

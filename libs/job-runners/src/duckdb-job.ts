@@ -120,12 +120,21 @@ async function lakeOf(store: ObjectStore, job: KpiJob, date: string): Promise<{ 
   return { own, others };
 }
 
-/** Puts the run's new listens of a day into the lake, in place of what an earlier try, or another engine, left of them. */
+/**
+ * Puts the run's new listens of a day into the lake, in place of what an earlier try, or another engine, left of them. Throws
+ * WrittenMeanwhile where another replica has put its own there: this one may have been away for long, and what it found in the
+ * lake may no longer be all that there is.
+ */
 async function replaceInLake(store: ObjectStore, job: KpiJob, date: string, own: readonly StoredObject[], file: string): Promise<void> {
   const key = `${lakeRunPrefix(date, job.runId)}listens.parquet`;
   // First: a run's listens count only once its job is done, so that they may be missing for a moment, but not be there twice.
   for (const object of own) if (object.key !== key) await store.deleteIfUnchanged(object);
-  await store.upload(job.lakeBucket, key, file);
+  await store.uploadOver(
+    own.find((object) => object.key === key),
+    job.lakeBucket,
+    key,
+    file,
+  );
 }
 
 async function dayKpis(sql: Engine, date: string, keepUnknownTracks: boolean): Promise<DayKpis> {

@@ -8,7 +8,10 @@ import type { JobRunner, JobStart, JobStatus, KpiJob } from './job-runner';
 /** Runs KPI jobs in this process. A job ends with its process and is started again by whoever takes the run over. */
 export class DuckDBRunner implements JobRunner {
   readonly engine = 'duckdb';
-  private readonly jobs = new Map<string, { readonly runId: string; readonly ended: Promise<void>; status: JobStatus }>();
+  private readonly jobs = new Map<
+    string,
+    { readonly runId: string; readonly version: number; readonly ended: Promise<void>; status: JobStatus }
+  >();
   private readonly stop = new AbortController();
 
   constructor(
@@ -18,13 +21,16 @@ export class DuckDBRunner implements JobRunner {
   ) {}
 
   async start(job: KpiJob): Promise<JobStart> {
-    for (const [jobRunId, { runId, status }] of this.jobs) if (runId === job.runId && status.state === 'running') return { jobRunId };
+    for (const [jobRunId, { runId, version, status }] of this.jobs) {
+      if (runId !== job.runId || status.state !== 'running') continue;
+      return version === job.version ? { jobRunId } : { busy: `its job of turn ${version} has not ended yet` };
+    }
     const id = `duckdb-${randomUUID()}`;
     const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal).then(
       (summary) => this.end(id, { state: 'succeeded', summary }),
       (error: unknown) => this.end(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
     );
-    this.jobs.set(id, { runId: job.runId, ended, status: { state: 'running' } });
+    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running' } });
     return { jobRunId: id };
   }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { FaultProxies, LocalStack, type Verdict, localS3 } from '@music/testing';
-import { ObjectChanged, ObjectStore, type StoredObject, keyBelow } from './index';
+import { ObjectChanged, ObjectStore, type StoredObject, WrittenMeanwhile, keyBelow } from './index';
 
 jest.setTimeout(60_000);
 
@@ -65,6 +65,20 @@ describe('the object store', () => {
     await expect(store.open(old)).rejects.toThrow(ObjectChanged);
     await expect(store.copy(old, 'archive', 'a.csv')).rejects.toThrow(ObjectChanged);
     await expect(store.open({ ...old, key: 'gone.csv' })).rejects.toThrow(ObjectChanged);
+  });
+
+  it('writes over what it has seen, and over nothing else', async () => {
+    const dir = await mkdtemp(path.join(tmpdir(), 'storage-'));
+    const file = path.join(dir, 'x');
+    await writeFile(file, 'mine');
+    const first = await store.uploadOver(undefined, 'plain', 'over', file);
+    await expect(store.uploadOver(undefined, 'plain', 'over', file)).rejects.toThrow(WrittenMeanwhile);
+    await store.uploadOver(first, 'plain', 'over', file);
+    await put('over', 'theirs', 'plain');
+    await expect(store.uploadOver(first, 'plain', 'over', file)).rejects.toThrow(WrittenMeanwhile);
+    expect(await read(await head('plain', 'over'))).toBe('theirs');
+    await expect(store.uploadOver(first, 'plain', 'gone', file)).rejects.toThrow(WrittenMeanwhile);
+    await rm(dir, { recursive: true });
   });
 
   it('lists names as they are, whatever stands in them', async () => {

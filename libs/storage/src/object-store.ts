@@ -48,6 +48,11 @@ export class CopyDiffers extends Error {
   override readonly name = 'CopyDiffers';
 }
 
+/** Thrown when somebody else has written to a key since it was looked at. To look again and do it over can help. */
+export class WrittenMeanwhile extends Error {
+  override readonly name = 'WrittenMeanwhile';
+}
+
 const COPY_LIMIT_BYTES = 5 * 2 ** 30; // CopyObject takes no larger source
 const COPY_PART_BYTES = 512 * 2 ** 20;
 
@@ -156,6 +161,24 @@ export class ObjectStore {
       new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file, { highWaterMark: 2 ** 20 }), ContentLength: size }),
     );
     return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+  }
+
+  /**
+   * Like `upload`, as long as nobody has written there since `before` was seen, or nothing was. Throws WrittenMeanwhile where
+   * somebody has.
+   */
+  async uploadOver(before: StoredObject | undefined, bucket: string, key: string, file: string): Promise<StoredObject> {
+    const { size } = await stat(file);
+    const unchanged = before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag };
+    const body = createReadStream(file, { highWaterMark: 2 ** 20 });
+    try {
+      const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentLength: size, ...unchanged }));
+      return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+    } catch (error) {
+      if ([404, 409, 412].includes(statusOf(error) ?? 0))
+        throw new WrittenMeanwhile(`s3://${bucket}/${key}: somebody else wrote there meanwhile`);
+      throw error;
+    }
   }
 
   /** Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content. */
