@@ -142,7 +142,7 @@ export class FaultyPipeline {
     return JSON.parse(
       JSON.stringify(seen)
         .replaceAll(runId, 'RUN')
-        .replaceAll(/2026-\d\d-\d\d/g, (date) => dayAfter(date, -shift)),
+        .replaceAll(/202\d-\d\d-\d\d/g, (date) => dayAfter(date, -shift)),
     );
   }
 
