@@ -20,7 +20,7 @@ export function setUp({ stack = true, build = true, spark = false, manifests = f
 }
 
 /** Runs a command in the workspace; ends this process with its output where it fails. */
-export function run(command, args, { quiet = false, env = {} } = {}) {
+export function run(command, args, { quiet = false, env = {}, tries = 1 } = {}) {
   const done = spawnSync(command, args, {
     cwd: root,
     stdio: quiet ? 'pipe' : 'inherit',
@@ -28,6 +28,7 @@ export function run(command, args, { quiet = false, env = {} } = {}) {
     env: { ...process.env, NX_DAEMON: 'false', ...env },
   });
   if (done.status === 0) return;
+  if (tries > 1) return run(command, args, { quiet, env, tries: tries - 1 });
   if (quiet) process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
   fail(`\`${command} ${args.join(' ')}\` failed${done.error ? `: ${done.error.message}` : ''}`);
 }
@@ -122,7 +123,7 @@ function makeVenv(venv, files) {
   rmSync(venv, { recursive: true, force: true });
   run(findPython(), ['-m', 'venv', venv]);
   const install = ['install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', '--require-hashes', '--no-build-isolation'];
-  for (const file of files) run(path.join(venv, 'bin', 'pip'), [...install, '-r', file]);
+  for (const file of files) run(path.join(venv, 'bin', 'pip'), [...install, '-r', file], { tries: 3 }); // a registry may be busy
 }
 
 /** Spark 3.5 runs on Python 3.8 to 3.11; Glue 5.0 has 3.11. */
@@ -138,5 +139,7 @@ function findPython() {
   );
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href)
-  setUp({ spark: process.argv.includes('spark'), manifests: process.argv.includes('manifests') });
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const [spark, manifests] = ['spark', 'manifests'].map((what) => process.argv.includes(what));
+  setUp({ spark, manifests, build: !spark && !manifests }); // Nx, which calls for these two, builds what it needs itself
+}
