@@ -1,7 +1,8 @@
 import { STAGES, STAGE_EVENTS, type Stage } from '@music/events';
-import { type TopicMessage, isOfRun, listDeadLetters, readTopics, replay } from '@music/messaging';
+import { type TopicMessage, isOfRun, listOpenDeadLetters, readTopics, replay } from '@music/messaging';
 import { printable, table } from '@music/reports';
 import { type Command, InvalidArgumentError } from 'commander';
+import { letterForPrograms } from './letter-for-programs';
 import { print, printJson, withStores } from './with-stores';
 
 export function addEventCommands(program: Command): void {
@@ -43,22 +44,11 @@ export function addEventCommands(program: Command): void {
     .option('--json', 'for programs', false)
     .action(async ({ run, stage, list, json }: { run?: string; stage?: Stage; list: boolean; json: boolean }) =>
       withStores(async ({ kafka, runs }) => {
-        const all = await listDeadLetters(kafka, runs, stage === undefined ? STAGES : [stage]);
-        const letters = all.filter(({ replayed, message }) => !replayed && (run === undefined || isOfRun(message.key, run)));
+        const open = await listOpenDeadLetters(kafka, runs, stage === undefined ? STAGES : [stage]);
+        const letters = open.filter(({ message }) => run === undefined || isOfRun(message.key, run));
         if (!list) await replay(kafka, runs, letters);
         else if (letters.length > 0) process.exitCode = 1;
-        if (json)
-          printJson(
-            letters.map(({ stage: of, topic, reason, at, message }) => ({
-              stage: of,
-              topic,
-              key: message.key,
-              reason,
-              at,
-              offset: message.offset,
-              replayed: !list,
-            })),
-          );
+        if (json) printJson(letters.map((letter) => ({ ...letterForPrograms(letter), offset: letter.message.offset, replayed: !list })));
         else if (letters.length === 0) print('there are no dead letters that were not put back');
         else
           print(

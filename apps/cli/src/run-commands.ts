@@ -1,9 +1,10 @@
 import { lakeDates } from '@music/job-runners';
-import { type DeadLetter, isOfRun, listDeadLetters } from '@music/messaging';
+import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
 import { type RunReport, describeRun, requestBackfill, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
 import type { Stores } from '@music/service';
 import { type Command, Option } from 'commander';
+import { letterForPrograms } from './letter-for-programs';
 import { UsageError, date, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
 
@@ -133,14 +134,12 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
     const report = id === undefined ? undefined : await runReport(stores, id);
     if (report === undefined)
       throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
-    const all = config.kafkaBrokers.length === 0 ? undefined : await listDeadLetters(stores.kafka, stores.runs);
-    const open = all?.filter(({ replayed }) => !replayed);
+    const open = config.kafkaBrokers.length === 0 ? undefined : await listOpenDeadLetters(stores.kafka, stores.runs);
     const own = open?.filter(({ message }) => isOfRun(message.key, report.run_id)) ?? [];
     if (json)
       printJson({
         ...report,
-        dead_letters:
-          open === undefined ? undefined : own.map(({ stage, topic, reason, at, message: { key } }) => ({ stage, topic, key, reason, at })),
+        dead_letters: open === undefined ? undefined : own.map(letterForPrograms),
         other_dead_letters: open === undefined ? undefined : open.length - own.length,
       });
     else print(`${describeRun(report)}\n${describeDeadLetters(own, open?.length)}`);

@@ -185,11 +185,9 @@ export class SenseStreams extends StagePerformer {
       if (!states.has(entry.runId)) states.set(entry.runId, runs.findRun(entry.runId));
       const holder = await states.get(entry.runId);
       const ended = holder === undefined || TERMINAL.has(holder.state);
-      const unused = ended && holder?.state !== 'completed';
-      // Taken by a run that ended without a verdict on it: a second sensor took it for a manifest that the run did not get.
-      const forgotten = ended && entry.state === 'taken';
-      const open = unused && entry.state !== 'rejected' && entry.state !== 'archived';
-      const free = (force && ended) || open || forgotten || entry.state === 'changed';
+      // Still taken by a run that completed: a second sensor took it for a manifest that the run did not get.
+      const unused = entry.state === 'taken' || (entry.state === 'passed' && holder?.state !== 'completed');
+      const free = entry.state === 'changed' || (ended && (force || unused));
       claims.set(claimKey(object), { runId: entry.runId, state: entry.state, free, reason: entry.reason });
     }
     return claims;

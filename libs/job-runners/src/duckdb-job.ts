@@ -4,9 +4,9 @@ import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckd
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
 import { type ObjectStore, type StoredObject, downloadAll } from '@music/storage';
+import { ulid } from 'ulid';
 import { type KpiJob, type KpiJobSummary, lakePrefix, lakeRunPrefix, newSummaryKey } from './job-runner';
 import { MODELS, MODELS_VERSION, countedListensSql } from './kpi-models';
-import { ulid } from 'ulid';
 
 /** With more days than this the rows are parted by day first, so that no day reads those of all others. */
 const DAYS_READ_TOGETHER = 8;

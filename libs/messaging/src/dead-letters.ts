@@ -36,6 +36,11 @@ export async function listDeadLetters(kafka: Kafka, runs: RunStore, stages: read
   return (await Promise.all(letters)).sort((a, b) => (a.at < b.at ? -1 : 1));
 }
 
+/** Those that were not put back, oldest first. */
+export async function listOpenDeadLetters(kafka: Kafka, runs: RunStore, stages?: readonly Stage[]): Promise<DeadLetter[]> {
+  return (await listDeadLetters(kafka, runs, stages)).filter(({ replayed }) => !replayed);
+}
+
 /** Puts dead letters back where they came from, once each. A crash in between may put one back twice, which does no harm. */
 export async function replay(kafka: Kafka, runs: RunStore, letters: readonly DeadLetter[]): Promise<void> {
   const ours: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER_HEADERS));

@@ -12,6 +12,7 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
+  type PutObjectCommandInput,
   type S3Client,
   type StorageClass,
   UploadPartCopyCommand,
@@ -65,36 +66,19 @@ export class ObjectStore {
 
   /** Every object below a prefix, page by page, in key order. */
   async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
-    let token: string | undefined;
-    do {
-      const page = await this.s3.send(
-        // Encoded, since a name may hold what XML cannot.
-        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token, EncodingType: 'url' }),
-      );
-      for (const { Key, ETag, Size, LastModified } of page.Contents ?? []) {
+    for await (const { Contents, decoded } of this.pages(bucket, prefix)) {
+      for (const { Key, ETag, Size, LastModified } of Contents ?? []) {
         if (Key === undefined) continue;
-        yield {
-          bucket,
-          key: page.EncodingType === 'url' ? decodeKey(Key) : Key,
-          etag: ETag ?? '',
-          size: Size ?? 0,
-          lastModified: LastModified ?? new Date(0),
-        };
+        yield { bucket, key: decoded(Key), etag: ETag ?? '', size: Size ?? 0, lastModified: LastModified ?? new Date(0) };
       }
-      token = page.NextContinuationToken;
-    } while (token !== undefined);
+    }
   }
 
   /** The folders that begin with a prefix, each with its last `/`, in key order. */
   async *listFolders(bucket: string, prefix: string): AsyncGenerator<string> {
-    let token: string | undefined;
-    do {
-      const page = await this.s3.send(
-        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, Delimiter: '/', ContinuationToken: token }),
-      );
-      for (const { Prefix } of page.CommonPrefixes ?? []) if (Prefix !== undefined) yield Prefix;
-      token = page.NextContinuationToken;
-    } while (token !== undefined);
+    for await (const { CommonPrefixes, decoded } of this.pages(bucket, prefix, '/')) {
+      for (const { Prefix } of CommonPrefixes ?? []) if (Prefix !== undefined) yield decoded(Prefix);
+    }
   }
 
   /** The current version, or undefined where there is none. */
@@ -156,11 +140,7 @@ export class ObjectStore {
 
   /** A local file as an object, streamed. */
   async upload(bucket: string, key: string, file: string): Promise<StoredObject> {
-    const { size } = await stat(file);
-    const put = await this.s3.send(
-      new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file, { highWaterMark: 2 ** 20 }), ContentLength: size }),
-    );
-    return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+    return this.putFile(bucket, key, file);
   }
 
   /**
@@ -168,12 +148,8 @@ export class ObjectStore {
    * somebody has.
    */
   async uploadOver(before: StoredObject | undefined, bucket: string, key: string, file: string): Promise<StoredObject> {
-    const { size } = await stat(file);
-    const unchanged = before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag };
-    const body = createReadStream(file, { highWaterMark: 2 ** 20 });
     try {
-      const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentLength: size, ...unchanged }));
-      return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+      return await this.putFile(bucket, key, file, before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag });
     } catch (error) {
       if ([404, 409, 412].includes(statusOf(error) ?? 0))
         throw new WrittenMeanwhile(`s3://${bucket}/${key}: somebody else wrote there meanwhile`);
@@ -183,27 +159,19 @@ export class ObjectStore {
 
   /** Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content. */
   async uploadOnce(bucket: string, key: string, file: string): Promise<StoredObject> {
-    const { size } = await stat(file);
-    return this.once(
-      bucket,
-      key,
-      new PutObjectCommand({ Bucket: bucket, Key: key, Body: createReadStream(file), ContentLength: size, IfNoneMatch: '*' }),
-    );
+    return this.once(bucket, key, this.putFile(bucket, key, file, { IfNoneMatch: '*' }));
   }
 
   /** Like `putJson`, unless there is an object of this key: then that one is given. */
   async putJsonOnce(bucket: string, key: string, value: unknown): Promise<StoredObject> {
-    return this.once(
-      bucket,
-      key,
-      new PutObjectCommand({
-        Bucket: bucket,
-        Key: key,
-        Body: JSON.stringify(value, undefined, 1),
-        ContentType: 'application/json',
-        IfNoneMatch: '*',
-      }),
-    );
+    const put = new PutObjectCommand({
+      Bucket: bucket,
+      Key: key,
+      Body: JSON.stringify(value, undefined, 1),
+      ContentType: 'application/json',
+      IfNoneMatch: '*',
+    });
+    return this.once(bucket, key, this.s3.send(put));
   }
 
   /**
@@ -271,9 +239,39 @@ export class ObjectStore {
     return count;
   }
 
-  private async once(bucket: string, key: string, put: PutObjectCommand): Promise<StoredObject> {
+  /** The pages of a listing, and what makes its names what they are: they come encoded, since a name may hold what XML cannot. */
+  private async *pages(bucket: string, prefix: string, delimiter?: string) {
+    let token: string | undefined;
+    do {
+      const page = await this.s3.send(
+        new ListObjectsV2Command({
+          Bucket: bucket,
+          Prefix: prefix,
+          Delimiter: delimiter,
+          ContinuationToken: token,
+          EncodingType: 'url',
+        }),
+      );
+      yield { ...page, decoded: page.EncodingType === 'url' ? decodeKey : (key: string) => key };
+      token = page.NextContinuationToken;
+    } while (token !== undefined);
+  }
+
+  private async putFile(
+    bucket: string,
+    key: string,
+    file: string,
+    condition: Pick<PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch'> = {},
+  ): Promise<StoredObject> {
+    const { size } = await stat(file);
+    const body = createReadStream(file, { highWaterMark: 2 ** 20 });
+    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentLength: size, ...condition }));
+    return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
+  }
+
+  private async once(bucket: string, key: string, put: Promise<unknown>): Promise<StoredObject> {
     try {
-      await this.s3.send(put);
+      await put;
     } catch (error) {
       if (statusOf(error) !== 412) throw error;
     }
