@@ -4,10 +4,10 @@ import path from 'node:path';
 import { ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import { ListBucketsCommand } from '@aws-sdk/client-s3';
 import { dayAfter, laterSamples, startMusicKpis } from '@music/local-pipeline';
-import { runReport, waitForRun } from '@music/reports';
+import { waitForRun } from '@music/reports';
 import type { Phase, ProxiedCall, Verdict } from '@music/testing';
 import { WHOLE, logFault } from './fault-log';
-import { FaultyPipeline } from './faulty-pipeline';
+import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
 jest.setTimeout(WHOLE ? 900_000 : 240_000);
 
@@ -26,9 +26,7 @@ describe('the command line, killed -9 and called again', () => {
   beforeAll(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'music-commands-'));
     faulty = await FaultyPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
-    const delivery = await faulty.deliver();
-    await faulty.settle(delivery);
-    undisturbed = await faulty.outcome(delivery);
+    undisturbed = await faulty.undisturbed();
   });
   afterAll(async () => {
     await faulty?.stop();
@@ -39,21 +37,16 @@ describe('the command line, killed -9 and called again', () => {
   });
 
   const callName = ({ server, name }: ProxiedCall) => `${server} ${name.replace(/setup-\d+/, 'setup')}`;
-  const restart = async (settings: Record<string, string>) => {
-    await Promise.all(faulty.pipeline.children('archiver').map((child) => child.stop()));
-    await faulty.pipeline.startService('archiver', settings);
-  };
   /** A run that failed at its end and left a dead letter. */
   const failedRun = async () => {
-    await restart({ ARCHIVE_BUCKET: 'not-there' });
+    await faulty.pipeline.replaceService('archiver', { ARCHIVE_BUCKET: 'not-there' });
     const delivery = await faulty.deliver();
     expect((await waitForRun(faulty.pipeline.stores, delivery.runId, { timeoutMs: 60_000 }))?.state).toBe('failed');
-    await restart({});
+    await faulty.pipeline.replaceService('archiver');
     return delivery;
   };
-  const completes = async (delivery: { runId: string; shift: number }) => {
-    for (let i = 0; i < 300 && (await runReport(faulty.pipeline.stores, delivery.runId))?.state !== 'completed'; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 100));
+  const completes = async (delivery: Delivery) => {
+    await faulty.untilRunIs('completed', delivery.runId);
     await faulty.settle(delivery);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
   };

@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { describeError } from '@music/errors';
 import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
 import { readTopics } from '@music/messaging';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import type { Gate } from '@music/testing';
+import type { RunState } from '@music/runs';
+import type { Gate, Verdict } from '@music/testing';
 
 const DAYS_APART = 3;
 const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'];
@@ -69,6 +71,13 @@ export class FaultyPipeline {
     return this.request(await this.load());
   }
 
+  /** What a delivery comes to when nobody disturbs it. */
+  async undisturbed(timeoutMs?: number): Promise<unknown> {
+    const delivery = await this.deliver();
+    await this.settle(delivery, timeoutMs);
+    return this.outcome(delivery);
+  }
+
   /** Waits until a run has ended, and until nobody has work for it or owes a message. Throws, telling where it stands, after `timeoutMs`. */
   async settle({ runId }: Delivery, timeoutMs = 60_000): Promise<void> {
     const { stores } = this.pipeline;
@@ -87,7 +96,7 @@ export class FaultyPipeline {
           `${runId} is ${report?.state ?? 'not there'} after ${timeoutMs / 1_000} s: ${[...(report?.reasons ?? []), ...open].join('; ')}`,
         );
       }
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await pause(100);
     }
   }
 
@@ -105,6 +114,32 @@ export class FaultyPipeline {
       proxies.gate = () => 'pass'; // before those that were killed are waited for
       await Promise.all(this.restarts.splice(0));
     }
+  }
+
+  /** Holds the first call of its kind until something is done. Resolves when that is done. */
+  during(stage: Stage, call: string, act: () => Promise<unknown>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let reached = false;
+      this.pipeline.proxies.gate = async ({ caller, name }, phase): Promise<Verdict> => {
+        if (reached || caller !== stage || phase !== 'before' || !name.startsWith(call)) return 'pass';
+        reached = true;
+        await act().then(() => resolve(), reject);
+        return 'pass';
+      };
+    });
+  }
+
+  /** Waits up to 30 s until something is so; what throws is not so yet. */
+  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
+    for (let i = 0; i < 300; i += 1) {
+      if (await condition().catch(() => false)) return;
+      await pause(100);
+    }
+    throw new Error(`not within 30 s: ${what}`);
+  }
+
+  async untilRunIs(state: RunState, runId: string): Promise<void> {
+    await this.until(`${runId} is ${state}`, async () => (await this.pipeline.stores.runs.findRun(runId))?.state === state);
   }
 
   /** kill -9 for every replica of a stage, and a new one in its place. */

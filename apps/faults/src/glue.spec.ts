@@ -1,29 +1,20 @@
-import type { Gate, Phase, Verdict } from '@music/testing';
+import type { Gate, Phase } from '@music/testing';
 import { WHOLE, logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
+import { IMPATIENT, SPELL_MS, Spell, faultsOf } from './spell';
 
 jest.setTimeout(900_000);
-
-const SPELL_MS = 30_000;
-const SLOW_MS = 5_000;
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const THROTTLED: Verdict = {
-  status: 400,
-  type: 'application/x-amz-json-1.1',
-  body: JSON.stringify({ __type: 'ThrottlingException', message: 'Rate exceeded' }),
-};
 
 /** Spark starts for each run, so `npm test` leaves these out; `glue-runner.spec` and `conformance.spec` are part of it. */
 (WHOLE ? describe : describe.skip)('with the engine of AWS Glue', () => {
   let faulty: FaultyPipeline;
   let undisturbed: unknown;
   beforeAll(async () => {
-    faulty = await FaultyPipeline.start({ engine: 'glue', env: { CALL_TIMEOUT_SECONDS: '6' } });
-    const delivery = await faulty.deliver();
-    await faulty.settle(delivery, 180_000);
-    undisturbed = await faulty.outcome(delivery);
+    faulty = await FaultyPipeline.start({ engine: 'glue', env: IMPATIENT });
+    undisturbed = await faulty.undisturbed(180_000);
   });
   afterAll(() => faulty?.stop());
+
   const completes = async (gate: Gate) => {
     const states = () => JSON.stringify(faulty.pipeline.glue?.runs.map(({ JobRunState }) => JobRunState));
     const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, { timeoutMs: 240_000 });
@@ -49,20 +40,11 @@ const THROTTLED: Verdict = {
     logFault({ fault: 'kill -9', where: `glue-trigger: ${phase} ${call}`, times, outcome: 'one job run, as undisturbed' });
   });
 
-  it.each(['down', 'slow', 'throttling', 'half-open'] as const)('Glue %s: one job run, and the same outcome', async (fault) => {
-    let met = 0;
-    let until = 0;
-    const gate: Gate = async ({ server }, phase): Promise<Verdict> => {
-      if (server !== 'glue') return 'pass';
-      if (until === 0) until = Date.now() + SPELL_MS;
-      if (Date.now() > until || (fault === 'slow') !== (phase === 'after')) return 'pass';
-      met += 1;
-      if (fault === 'half-open') return new Promise<never>(() => undefined);
-      if (fault === 'slow') await pause(SLOW_MS);
-      return fault === 'down' ? 'cut' : fault === 'throttling' ? THROTTLED : 'pass';
-    };
-    await completes(gate);
-    expect(met).toBeGreaterThan(0);
-    logFault({ fault: `${fault} for ${SPELL_MS / 1_000} s`, where: 'glue', times: met, outcome: 'one job run, as undisturbed' });
+  it.each(faultsOf('glue'))('Glue %s: one job run, and the same outcome', async (fault) => {
+    const spell = new Spell(faulty.pipeline.proxies, 'glue', fault, ({ server }) => server === 'glue');
+    await completes(spell.gate);
+    await spell.end();
+    expect(spell.met).toBeGreaterThan(0);
+    logFault({ fault: `${fault} for ${SPELL_MS / 1_000} s`, where: 'glue', times: spell.met, outcome: 'one job run, as undisturbed' });
   });
 });

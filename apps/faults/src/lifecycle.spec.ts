@@ -1,40 +1,32 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { STAGES } from '@music/events';
-import { SAMPLES, musicKpis, reference } from '@music/local-pipeline';
+import { SAMPLES, dayAfter, musicKpis, reference } from '@music/local-pipeline';
 import { dayReport, runReport, waitForRun } from '@music/reports';
-import type { Child, ProxiedServer, Verdict } from '@music/testing';
+import type { Child, ProxiedServer } from '@music/testing';
 import { logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
 jest.setTimeout(240_000);
 
 const SERVERS: readonly ProxiedServer[] = ['kafka', 'dynamodb', 's3'];
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 describe('start and stop', () => {
   let faulty: FaultyPipeline;
   let undisturbed: unknown;
   beforeAll(async () => {
     faulty = await FaultyPipeline.start({ env: { GRACE_SECONDS: '3' } });
-    const delivery = await faulty.deliver();
-    await faulty.settle(delivery);
-    undisturbed = await faulty.outcome(delivery);
+    undisturbed = await faulty.undisturbed();
   });
   afterAll(() => faulty?.stop());
   afterEach(() => {
     faulty.pipeline.proxies.gate = () => 'pass';
   });
 
-  const until = async (what: string, condition: () => Promise<boolean>) => {
-    for (let i = 0; i < 300; i += 1) {
-      if (await condition().catch(() => false)) return;
-      await pause(100);
-    }
-    throw new Error(`not within 30 s: ${what}`);
-  };
   const says = (child: Child, text: string) =>
-    until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
+    faulty.until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
+  const isReady = (child: Child) => faulty.until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
   const completes = async (delivery: Delivery) => {
     await faulty.settle(delivery);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
@@ -50,7 +42,7 @@ describe('start and stop', () => {
     for (const child of children) await says(child, 'not ready: pipeline_runs cannot be reached');
     await pipeline.proxies.up('s3');
     await pipeline.proxies.up('dynamodb');
-    for (const child of children) await says(child, 'ready');
+    for (const child of children) await isReady(child);
     expect(children.every(({ running }) => running)).toBe(true);
     await completes(await faulty.deliver());
     logFault({ fault: 'start before the servers', where: 'every stage', times: STAGES.length, outcome: 'ready once they are there' });
@@ -82,27 +74,21 @@ describe('start and stop', () => {
       await says(child, server === 'kafka' ? 'no member of its Kafka group' : 'pipeline_runs cannot be reached');
     await pipeline.proxies.up(server);
     await completes(await faulty.deliver());
-    for (const child of children) await says(child, 'ready');
+    for (const child of children) await isReady(child);
     logFault({ fault: `${server} lost`, where: 'every stage, idle', times: children.length, outcome: 'not ready, then ready again' });
   });
 
   it('SIGTERM lets work under way end within the grace period, and nothing new begins', async () => {
     const { pipeline } = faulty;
     const [combiner] = pipeline.children('combiner');
-    const held = new Promise<void>((resolve) => {
-      pipeline.proxies.gate = async ({ caller, name }, phase): Promise<Verdict> => {
-        if (caller !== 'combiner' || phase !== 'before' || !name.startsWith('PutObject music-intermediate')) return 'pass';
-        pipeline.proxies.gate = () => 'pass';
-        combiner?.kill('SIGTERM');
-        resolve();
-        await pause(1_000);
-        return 'pass';
-      };
+    const held = faulty.during('combiner', 'PutObject music-intermediate', async () => {
+      combiner?.kill('SIGTERM');
+      await pause(1_000);
     });
     const delivery = await faulty.deliver();
     await held;
     expect(await combiner?.exited).toBe('exit code 0');
-    await until('the batch is combined', async () => (await pipeline.stores.runs.findBatch(delivery.runId, 0))?.state === 'judged');
+    await faulty.until('the batch is judged', async () => (await pipeline.stores.runs.findBatch(delivery.runId, 0))?.state === 'judged');
     await pipeline.startService('combiner');
     await completes(delivery);
     logFault({ fault: 'SIGTERM', where: 'combiner at work, within its grace', times: 1, outcome: 'work ended, exit code 0' });
@@ -111,21 +97,14 @@ describe('start and stop', () => {
   it('SIGTERM gives work that does not end within the grace period to another replica', async () => {
     const { pipeline } = faulty;
     const [combiner] = pipeline.children('combiner');
-    let holds = true;
-    const held = new Promise<void>((resolve) => {
-      pipeline.proxies.gate = async ({ caller, name }, phase): Promise<Verdict> => {
-        if (!holds || caller !== 'combiner' || phase !== 'before' || !name.startsWith('GetObject music-source')) return 'pass';
-        holds = false;
-        combiner?.kill('SIGTERM');
-        resolve();
-        await pause(8_000);
-        return 'pass';
-      };
+    let began = Infinity;
+    const held = faulty.during('combiner', 'GetObject music-source', async () => {
+      began = Date.now();
+      combiner?.kill('SIGTERM');
+      await Promise.all([pipeline.startService('combiner'), pause(8_000)]);
     });
     const delivery = await faulty.deliver();
     await held;
-    const began = Date.now();
-    await pipeline.startService('combiner');
     await completes(delivery);
     await combiner?.exited;
     expect(Date.now() - began).toBeLessThan(30_000);
@@ -148,7 +127,7 @@ describe('start and stop', () => {
       'sh',
     ];
     const small = pipeline.spawnService('combiner', { SCRATCH_DIR: scratch, WORK_ATTEMPTS: '2' }, mounted);
-    await says(small, 'ready');
+    await isReady(small);
     const shift = await faulty.load();
     const delivery = await faulty.request(shift);
     const run = await waitForRun(pipeline.stores, delivery.runId, { timeoutMs: 60_000 });
@@ -171,10 +150,9 @@ describe('start and stop', () => {
         },
       ],
     ]);
-    await small.stop();
-    await pipeline.startService('combiner');
+    await pipeline.replaceService('combiner');
     expect((await musicKpis(pipeline, 'replay', '--run', delivery.runId)).code).toBe(0);
-    await until('the run completes', async () => (await runReport(pipeline.stores, delivery.runId))?.state === 'completed');
+    await faulty.untilRunIs('completed', delivery.runId);
     await completes(delivery);
     logFault({
       fault: 'no room',
@@ -188,7 +166,7 @@ describe('start and stop', () => {
     const { pipeline } = faulty;
     for (const child of pipeline.children('archiver')) await child.stop();
     const first = await faulty.deliver();
-    await until('the first run is published', async () => (await pipeline.stores.runs.findRun(first.runId))?.state === 'published');
+    await faulty.untilRunIs('published', first.runId);
     const shifts = [await faulty.load(), await faulty.load(), await faulty.load()];
     const [c, b, a] = [await faulty.request(shifts[2] ?? 0), await faulty.request(shifts[1] ?? 0), await faulty.request(shifts[0] ?? 0)];
     await pause(1_000);
@@ -198,10 +176,8 @@ describe('start and stop', () => {
     const states = await Promise.all([a, b, c].map(async ({ runId }) => (await runReport(pipeline.stores, runId))?.state));
     expect(states).toEqual(['completed', 'skipped', 'skipped']);
     const expected = reference([SAMPLES]).days;
-    for (const { shift } of [first, a, b, c]) {
-      const later = new Date(Date.parse('2026-03-01T00:00:00Z') + shift * 86_400_000).toISOString().slice(0, 10);
-      expect((await dayReport(pipeline.stores.kpis, later))?.listen_count).toBe(expected[0]?.listen_count);
-    }
+    for (const { shift } of [first, a, b, c])
+      expect((await dayReport(pipeline.stores.kpis, dayAfter('2026-03-01', shift)))?.listen_count).toBe(expected[0]?.listen_count);
     expect(await faulty.sourceKeys()).toEqual([]);
     logFault({ fault: 'backlog', where: 'archiver away for three days', times: 3, outcome: 'caught up in order' });
   });
@@ -220,8 +196,9 @@ describe('start and stop', () => {
     };
     const before = [await callsOf('runs'), await callsOf('status')];
     for (let i = 0; i < 1_000; i += 1) {
-      const runId = `scheduled__${new Date(Date.UTC(2021, 0, i)).toISOString().slice(0, 10)}`;
-      await runs.createRun({ runId, logicalDate: runId.slice(-10), immediately: true, force: false }, new Date(Date.UTC(2021, 0, i)));
+      const logicalDate = dayAfter('2021-01-01', i);
+      const runId = `scheduled__${logicalDate}`;
+      await runs.createRun({ runId, logicalDate, immediately: true, force: false }, new Date(logicalDate));
       await runs.transition(runId, 'pending', 'skipped', 'sensor', { reasons: ['no stream files'] });
     }
     expect([await callsOf('runs'), await callsOf('status')]).toEqual(before);

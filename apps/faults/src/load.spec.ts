@@ -27,8 +27,8 @@ it(`memory of each service stays flat over ${SOAK_RUNS} runs`, async () => {
     }
     const grown = sizes().map((size, i) => size - (before[i] ?? 0));
     const where = STAGES.map((stage, i) => `${stage} ${mebibytes(grown[i])}`).join(', ');
-    logFault({ fault: 'soak', where: `${SOAK_RUNS} runs; grown since run ${warm}: ${where}`, times: SOAK_RUNS, outcome: 'flat' });
     expect(STAGES.filter((_, i) => (grown[i] ?? 0) > SOAK_GROWTH)).toEqual([]);
+    logFault({ fault: 'soak', where: `${SOAK_RUNS} runs; grown since run ${warm}: ${where}`, times: SOAK_RUNS, outcome: 'flat' });
   } finally {
     await faulty.stop();
   }

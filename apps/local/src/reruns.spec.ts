@@ -41,6 +41,15 @@ describe('days, files and runs can be done again:', () => {
     await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
     return (await runReport(pipeline.stores, runId)) as RunReport;
   }
+  /** Writes down that a run took the file as it is now. Gives its version. */
+  async function take(key: string, runId: string): Promise<string> {
+    const { stores, config } = pipeline;
+    const object = await stores.objects.head(config.sourceBucket, key);
+    if (object === undefined) throw new Error(`${key} is not there`);
+    const version = versionOf(object);
+    await stores.runs.takeFile({ key, version, runId }, undefined);
+    return version;
+  }
   const kpis = (...args: string[]) => musicKpis(pipeline, ...args);
   const listens = async (date = '2024-06-25') => (await dayReport(pipeline.stores.kpis, date))?.listen_count;
 
@@ -104,15 +113,11 @@ describe('days, files and runs can be done again:', () => {
 
   it('files that an earlier run took are left, or taken again by force without counting twice', async () => {
     pipeline = await LocalPipeline.start();
-    const { stores, config } = pipeline;
     await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const { run_id } = await run();
     await put({ 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
-    const object = await stores.objects.head(config.sourceBucket, 'streams/a.csv');
-    if (object === undefined) throw new Error('not there');
-    const version = versionOf(object);
-    await stores.runs.takeFile({ key: object.key, version, runId: run_id }, undefined);
-    await stores.runs.updateFile(object.key, version, run_id, { state: 'passed' });
+    const version = await take('streams/a.csv', run_id);
+    await pipeline.stores.runs.updateFile('streams/a.csv', version, run_id, { state: 'passed' });
     expect(await run()).toMatchObject({ state: 'skipped', files: [{ key: 'streams/a.csv', state: 'left', reason: 'taken' }] });
     expect(await run(true)).toMatchObject({ state: 'completed', rows: { read: 1, kept: 0, rejected: { duplicate: 1 } } });
     expect(await listens()).toBe(1);
@@ -120,23 +125,16 @@ describe('days, files and runs can be done again:', () => {
 
   it('a file that was taken for a run, but is in no manifest of it, is taken by the next one', async () => {
     pipeline = await LocalPipeline.start();
-    const { stores, config } = pipeline;
     await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const { run_id } = await run();
     await put({ 'streams/b.csv': `${HEADER}1,t1,2024-06-25 11:00:00\n` });
-    const object = await stores.objects.head(config.sourceBucket, 'streams/b.csv');
-    if (object === undefined) throw new Error('not there');
-    await stores.runs.takeFile({ key: object.key, version: versionOf(object), runId: run_id }, undefined);
+    await take('streams/b.csv', run_id);
     expect(await run()).toMatchObject({ state: 'completed', files: [{ key: 'streams/b.csv', state: 'archived' }] });
     expect(await listens()).toBe(2);
   });
 
   it('a rejected run goes on from the validator, and a failed one from where it is told to', async () => {
     pipeline = await LocalPipeline.start({ env: { ON_REJECTED_FILE: 'reject', WORK_ATTEMPTS: '1' } });
-    const restart = async (stage: 'validator' | 'archiver', env: Record<string, string>) => {
-      await Promise.all(pipeline.children(stage).map((child) => child.stop()));
-      await pipeline.startService(stage, env);
-    };
     const rerun = async (runId: string, stage: string) => {
       const { code, out, err } = await kpis('rerun', runId, '--from-stage', stage, '--wait', '--json');
       return { code, err, report: out === '' ? undefined : (JSON.parse(out) as RunReport) };
@@ -151,13 +149,13 @@ describe('days, files and runs can be done again:', () => {
     expect(state).toBe('rejected');
     expect(await rerun(run_id, 'archiver')).toMatchObject({ code: 2, err: expect.stringContaining('never got as far as the archiver') });
 
-    await restart('archiver', { ARCHIVE_BUCKET: 'not-there' });
-    await restart('validator', { ON_REJECTED_FILE: 'continue' });
+    await pipeline.replaceService('archiver', { ARCHIVE_BUCKET: 'not-there' });
+    await pipeline.replaceService('validator', { ON_REJECTED_FILE: 'continue' });
     const failed = await rerun(run_id, 'validator');
     expect(failed).toMatchObject({ code: 1, report: { state: 'failed', rows: { read: 1, kept: 1 } } });
     expect(await listens()).toBe(1);
 
-    await restart('archiver', {});
+    await pipeline.replaceService('archiver');
     for (const stage of ['glue-trigger', 'archiver']) {
       const { code, report } = await rerun(run_id, stage);
       expect([stage, code, report?.state]).toEqual(stage === 'glue-trigger' ? [stage, 0, 'completed'] : [stage, 2, undefined]);
@@ -170,15 +168,11 @@ describe('days, files and runs can be done again:', () => {
 
   it('a run whose numbers were computed but not published is computed again when others have had their turn since', async () => {
     pipeline = await LocalPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
-    const restart = async (env: Record<string, string>) => {
-      await Promise.all(pipeline.children('glue-trigger').map((child) => child.stop()));
-      await pipeline.startService('glue-trigger', env);
-    };
-    await restart({ KPI_TABLE: 'not-there' });
+    await pipeline.replaceService('glue-trigger', { KPI_TABLE: 'not-there' });
     await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const first = await run();
     expect(first).toMatchObject({ state: 'failed', job: { engine: 'duckdb' } });
-    await restart({});
+    await pipeline.replaceService('glue-trigger');
     await put({ 'streams/b.csv': `${HEADER}2,t1,2024-06-25 11:00:00\n` });
     expect((await run()).state).toBe('completed');
     const replayed = await kpis('replay', '--run', first.run_id);

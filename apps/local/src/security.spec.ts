@@ -20,10 +20,7 @@ describe('with TLS and a login at Kafka, and a secret key for AWS', () => {
   const logs = () => STAGES.map((stage) => readFileSync(pipeline.logOf(stage), 'utf8')).join('\n');
 
   it('runs complete', async () => {
-    for (const stage of STAGES) {
-      await Promise.all(pipeline.children(stage).map((child) => child.stop()));
-      await pipeline.startService(stage, { AWS_SECRET_ACCESS_KEY: SECRET });
-    }
+    for (const stage of STAGES) await pipeline.replaceService(stage, { AWS_SECRET_ACCESS_KEY: SECRET });
     await pipeline.load(SAMPLES);
     const runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
     await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });

@@ -146,6 +146,12 @@ export class LocalPipeline {
     return child;
   }
 
+  /** One process with these settings in place of all that a stage has. */
+  async replaceService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
+    await Promise.all(this.children(stage).map((child) => child.stop()));
+    return this.startService(stage, settings);
+  }
+
   /** Like `startService`, without waiting for anything; started by another command where `within` gives one. */
   spawnService(stage: Stage, settings: Readonly<Record<string, string>> = {}, within: readonly string[] = []): Child {
     const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
