@@ -10,11 +10,19 @@ import {
   versionOf,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
-import { ObjectChanged, keyBelow, mapLimited } from '@music/storage';
+import { CopyDiffers, type FoundObject, ObjectChanged, isCopy, keyBelow, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
 import { ArchiverConfig } from './archiver.config';
 
 const FILES_AT_ONCE = 32; // S3 copies by itself, so these mostly wait
+
+/** A stream file that passed, and where it goes. */
+interface PassedFile {
+  readonly file: ManifestFile;
+  readonly entry: LedgerEntry;
+  /** In the archive bucket. */
+  readonly key: string;
+}
 
 /**
  * Archives exactly the stream files that passed in a run, then clears what the run worked on. A file is copied, checked,
@@ -35,15 +43,13 @@ export class ArchiveRun extends StagePerformer {
     const run = await runs.findRun(runId);
     if (run?.state !== 'published' || run.manifest === undefined) return 'done';
     await runs.startStage(runId, 'archiver');
-    const manifest = await objects.readJson<Manifest>(run.manifest);
-    const ledger = await runs.findFiles(manifest.streams.map((file) => ({ key: file.key, version: versionOf(file) })));
-    const archived = await mapLimited(manifest.streams, FILES_AT_ONCE, async (file) => {
+    const passed = await this.passedFiles(run, await objects.readJson<Manifest>(run.manifest));
+    const { copies, gone } = await this.copyAll(run, passed, work);
+    const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
-      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
-      // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
-      return entry?.runId === runId && (entry.state === 'passed' || entry.state === 'archived')
-        ? this.archive(run, file, entry, work)
-        : false;
+      if (gone.has(each.key)) return this.noteGone(run, each, work);
+      if (each.entry.state === 'passed') await this.noteArchived(run, each, copies.get(each.key));
+      return this.removeSource(each, work);
     });
     const archivedFiles = archived.filter(Boolean).length;
     await objects.deletePrefix(this.config.intermediateBucket, `runs/${runId}/`);
@@ -53,29 +59,69 @@ export class ArchiveRun extends StagePerformer {
     return 'done';
   }
 
-  private async archive(run: Run, file: ManifestFile, entry: LedgerEntry, work: Work): Promise<boolean> {
-    const { objects, runs } = this.runtime.stores;
-    const bucket = this.config.archiveBucket;
-    const key = keyBelow(`streams/${run.logicalDate}/${run.runId}/`, file.key.replace(/^streams\//, ''));
-    if (entry.state === 'passed') {
+  private async passedFiles(run: Run, { streams }: Manifest): Promise<PassedFile[]> {
+    const ledger = await this.runtime.stores.runs.findFiles(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+    return streams.flatMap((file) => {
+      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
+      // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
+      if (entry?.runId !== run.runId || (entry.state !== 'passed' && entry.state !== 'archived')) return [];
+      return [{ file, entry, key: keyBelow(archivePrefix(run), file.key.replace(/^streams\//, '')) }];
+    });
+  }
+
+  /**
+   * Copies what an earlier try has not copied. Gives what the archive then has of the run, and what was gone before it was
+   * copied, by key. A listing before and one after tell it with a call for a thousand files.
+   */
+  private async copyAll(run: Run, passed: readonly PassedFile[], work: Work) {
+    const { archiveBucket, archiveStorageClass } = this.config;
+    const gone = new Set<string>();
+    const before = await this.listArchive(run);
+    const missing = passed.filter(({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)));
+    if (missing.length === 0) return { copies: before, gone };
+    await mapLimited(missing, FILES_AT_ONCE, async ({ file, key }) => {
+      work.signal.throwIfAborted();
       try {
-        await objects.copy(file, bucket, key, this.config.archiveStorageClass);
+        await this.runtime.stores.objects.copyUnchecked(file, archiveBucket, key, archiveStorageClass);
       } catch (error) {
         if (!(error instanceof ObjectChanged)) throw error;
-        if ((await objects.head(bucket, key))?.size !== file.size) {
-          // Its rows count, but this version is gone from a bucket that keeps none: say so, and leave what is there now alone.
-          await runs.updateFile(file.key, entry.version, run.runId, {
-            detail: 'replaced or removed before it could be archived; its rows count',
-          });
-          work.log.warn({ key: file.key }, 'replaced or removed before it could be archived');
-          return false;
-        }
+        gone.add(key);
       }
-      await runs.updateFile(file.key, entry.version, run.runId, { state: 'archived', movedTo: `s3://${bucket}/${key}` });
-      this.runtime.metrics.bytes.inc({ what: 'archived' }, file.size);
-    }
-    const removed = await objects.deleteIfUnchanged(file);
+    });
+    return { copies: await this.listArchive(run), gone };
+  }
+
+  private async listArchive(run: Run): Promise<ReadonlyMap<string, FoundObject>> {
+    const found = new Map<string, FoundObject>();
+    for await (const object of this.runtime.stores.objects.list(this.config.archiveBucket, archivePrefix(run)))
+      found.set(object.key, object);
+    return found;
+  }
+
+  private isArchived(file: ManifestFile, copy: FoundObject | undefined): copy is FoundObject {
+    return copy !== undefined && isCopy(copy, file, this.config.archiveStorageClass);
+  }
+
+  /** The file's rows count, but this version is gone from a bucket that keeps none: says so, and leaves what is there now alone. */
+  private async noteGone({ runId }: Run, { file, entry }: PassedFile, work: Work): Promise<false> {
+    const detail = 'replaced or removed before it could be archived; its rows count';
+    await this.runtime.stores.runs.updateFile(file.key, entry.version, runId, { detail });
+    work.log.warn({ key: file.key }, 'replaced or removed before it could be archived');
+    return false;
+  }
+
+  private async noteArchived({ runId }: Run, { file, entry, key }: PassedFile, copy: FoundObject | undefined): Promise<void> {
+    const movedTo = `s3://${this.config.archiveBucket}/${key}`;
+    if (!this.isArchived(file, copy)) throw new CopyDiffers(file, movedTo, copy);
+    await this.runtime.stores.runs.updateFile(file.key, entry.version, runId, { state: 'archived', movedTo });
+    this.runtime.metrics.bytes.inc({ what: 'archived' }, file.size);
+  }
+
+  private async removeSource({ file }: PassedFile, work: Work): Promise<true> {
+    const removed = await this.runtime.stores.objects.deleteIfUnchanged(file);
     if (removed === 'changed') work.log.info({ key: file.key }, 'uploaded again meanwhile; the new version stays for the next run');
     return true;
   }
 }
+
+const archivePrefix = ({ logicalDate, runId }: Run): string => `streams/${logicalDate}/${runId}/`;

@@ -11,7 +11,7 @@ import type { RunState } from '@music/runs';
 import type { Gate, Verdict } from '@music/testing';
 
 const DAYS_APART = 3;
-const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'];
+export const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'] as const;
 
 /** The samples, delivered once more on days of their own. */
 export interface Delivery {
@@ -177,6 +177,10 @@ export class FaultyPipeline {
     return JSON.parse(
       JSON.stringify(seen)
         .replaceAll(runId, 'RUN')
+        // Names and ETags that come about by chance.
+        .replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')
+        .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
+        .replaceAll(/\b[0-9a-f]{32}\b/g, 'ETAG')
         .replaceAll(/202\d-\d\d-\d\d/g, (date) => dayAfter(date, -shift)),
     );
   }

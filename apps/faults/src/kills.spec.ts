@@ -1,27 +1,43 @@
 import { STAGES, type Stage } from '@music/events';
+import { dayAfter } from '@music/local-pipeline';
+import { listOpenDeadLetters, replay } from '@music/messaging';
+import { requestBackfill } from '@music/reports';
 import type { Gate, Phase, ProxiedCall, Verdict } from '@music/testing';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
-import { type Delivery, FaultyPipeline } from './faulty-pipeline';
+import { type Delivery, FaultyPipeline, SAMPLE_DAYS } from './faulty-pipeline';
 
 jest.setTimeout(WHOLE ? 1_800_000 : 300_000);
 
 const RANDOM_RUNS = WHOLE ? 50 : 2;
-const SWEEP_RUNS = WHOLE ? Infinity : 3;
 const MAX_TRIES = 4;
+/** Of the samples' first day: samples/expected.json. */
+const DAY_LISTENS = 1_150;
 /** So much longer a call to S3 takes in a slow run: more than a third of a lease, after which the lease is renewed. */
 const SLOW_MS = 800;
 const PHASES: readonly Phase[] = ['before', 'after'];
-const STARTS = ['delivery', 'no files'] as const;
-type Start = (typeof STARTS)[number];
+
+const KINDS = ['delivery', 'no files', 'only bad files', 'failure and replay', 'compaction', 'backfill'] as const;
+/** What a run is about. */
+type Kind = (typeof KINDS)[number];
+const sweepRuns = (kind: Kind): number => (WHOLE ? Infinity : kind === 'delivery' ? 3 : 1);
 
 /** A step of a service that others can see, and the moment before or after it. */
 interface FaultPoint {
   readonly stage: Stage;
-  /** The kind of run that makes it. */
-  readonly start: Start;
+  /** The kind of run that makes it; what several make is a point of the first. */
+  readonly kind: Kind;
   readonly call: string;
   readonly phase: Phase;
 }
+
+/** What a run came to. */
+interface Result {
+  readonly delivery: Delivery;
+  readonly outcome: unknown;
+}
+
+/** Starts a run while faults are injected, and waits for its end. Calls that no fault is injected in do what `otherwise` says. */
+type Disturbed = (start: () => Promise<Delivery>, otherwise?: Gate) => Promise<Delivery>;
 
 const isStage = (caller: string): caller is Stage => (STAGES as readonly string[]).includes(caller);
 const nameOf = ({ stage, call, phase }: FaultPoint) => `${stage}: ${phase} ${call}`;
@@ -33,6 +49,16 @@ async function late({ server }: ProxiedCall): Promise<Verdict> {
   return 'pass';
 }
 
+/** To the KPI job its listens are gone, which trying again does not mend. */
+const withoutListens: Gate = ({ caller, name }, phase) =>
+  caller === 'glue-trigger' && phase === 'before' && /^GetObject .*validated\/listens/.test(name)
+    ? {
+        status: 404,
+        type: 'application/xml',
+        body: '<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>Injected.</Message></Error>',
+      }
+    : 'pass';
+
 /**
  * What can be lost or done twice is what a service tells its servers. So its fault points are its calls that change
  * something, as an undisturbed run makes them, each with the moment before the server has it and the moment after: before
@@ -42,87 +68,152 @@ async function late({ server }: ProxiedCall): Promise<Verdict> {
 describe('kill -9', () => {
   let faulty: FaultyPipeline;
   const random = seeded(faultSeed());
-  /** What becomes of runs, as nobody disturbed them: one of the samples, with a file that is rejected; one without files. */
-  const undisturbed = new Map<string, { delivery: Delivery; outcome: unknown }>();
+  /** What becomes of a run of each kind as nobody disturbs it. */
+  const undisturbed = new Map<Kind, Result>();
   const points: FaultPoint[] = [];
   const callsOf = new Map<Stage, number>();
   const swept = new Map<Stage, number>();
   let randomKills = 0;
-  const runs: { start: Start; delivery: Delivery; faults: string[] }[] = [];
-  const starts: Record<Start, () => Promise<Delivery>> = {
-    delivery: () => faulty.deliver(),
-    'no files': () => faulty.request(faulty.nextShift()),
+  const runs: { kind: Kind; result: Result; faults: string[] }[] = [];
+
+  const resultOf = async (delivery: Delivery): Promise<Result> => ({ delivery, outcome: await faulty.outcome(delivery) });
+  const settled = async (delivery: Delivery): Promise<Delivery> => {
+    await faulty.settle(delivery);
+    return delivery;
   };
+  const backfill = async ({ shift }: Delivery): Promise<Delivery> => {
+    const [first = '', last = ''] = SAMPLE_DAYS.map((day) => dayAfter(day, shift));
+    return { shift, runId: await requestBackfill(faulty.pipeline.stores, first, last) };
+  };
+  /** A stream file of a single text. */
+  const put = (name: string, text: string) =>
+    faulty.pipeline.stores.objects.putText(faulty.pipeline.config.sourceBucket, `streams/${name}.csv`, text, 'text/csv');
+
+  const make: Record<Kind, (disturbed: Disturbed) => Promise<Result>> = {
+    delivery: async (disturbed) => resultOf(await disturbed(() => faulty.deliver())),
+    'no files': async (disturbed) => resultOf(await disturbed(() => faulty.request(faulty.nextShift()))),
+    'only bad files': async (disturbed) =>
+      resultOf(
+        await disturbed(async () => {
+          const shift = faulty.nextShift();
+          await put(`${dayAfter(SAMPLE_DAYS[0], shift)}-bad`, `user_id,listen_time\n${String(shift).padStart(6, '0')},2026\n`);
+          return faulty.request(shift);
+        }),
+      ),
+    'failure and replay': async (disturbed) => {
+      const failed = await resultOf(await disturbed(() => faulty.deliver(), withoutListens));
+      const { kafka, runs: store } = faulty.pipeline.stores;
+      await replay(kafka, store, await listOpenDeadLetters(kafka, store));
+      await faulty.untilRunIs('completed', failed.delivery.runId);
+      const completed = await resultOf(await settled(failed.delivery));
+      return { delivery: failed.delivery, outcome: { failed: failed.outcome, completed: completed.outcome } };
+    },
+    backfill: async (disturbed) => {
+      const { delivery } = undisturbed.get('delivery') as Result;
+      return resultOf(await disturbed(() => backfill(delivery)));
+    },
+    compaction: async (disturbed) => {
+      const first = await settled(await faulty.deliver());
+      const day = dayAfter(SAMPLE_DAYS[0], first.shift);
+      const second = await resultOf(
+        await disturbed(async () => {
+          await put(`${day}-late`, `user_id,track_id,listen_time\nu0001,trk0001,${day} 23:59:58\n`);
+          return faulty.request(first.shift);
+        }),
+      );
+      const recomputed = await resultOf(await settled(await backfill(first)));
+      return { delivery: second.delivery, outcome: { compacted: second.outcome, recomputed: recomputed.outcome } };
+    },
+  };
+  /** Makes a run of a kind while a gate injects faults. */
+  const makeWith = (kind: Kind, gate: Gate, injected: () => string): Promise<Result> =>
+    make[kind]((start, otherwise = () => 'pass') =>
+      faulty.runWith(
+        async (call, phase) => {
+          const verdict = await gate(call, phase);
+          return verdict === 'pass' ? otherwise(call, phase) : verdict;
+        },
+        injected,
+        { start },
+      ),
+    );
 
   beforeAll(async () => {
-    faulty = await FaultyPipeline.start();
-    const seen = new Set<string>();
-    for (const start of STARTS) {
+    faulty = await FaultyPipeline.start({ env: { LAKE_MAX_OBJECTS: '1' } });
+    let seen = new Set<string>();
+    for (const kind of KINDS) {
+      if (kind === 'backfill') seen = new Set(); // it makes the steps of others, all with another aim
       // Several runs: the first one in a new stack does some things that later ones do not, and in a slow one leases are renewed.
-      for (const slow of WHOLE ? [true, false, false] : [false, false]) {
-        if (start === 'delivery') callsOf.clear();
+      for (const slow of kind === 'delivery' || kind === 'no files' ? [WHOLE, false, false] : [false]) {
+        if (kind === 'delivery') callsOf.clear();
         const gate: Gate = async (call, phase): Promise<Verdict> => {
           if (!isStage(call.caller)) return 'pass';
           if (phase === 'after') return slow ? late(call) : 'pass';
-          callsOf.set(call.caller, (callsOf.get(call.caller) ?? 0) + 1);
+          if (kind === 'delivery') callsOf.set(call.caller, (callsOf.get(call.caller) ?? 0) + 1);
           const name = `${call.caller} ${callName(call)}`;
           if (call.changes && !seen.has(name)) {
             seen.add(name);
-            for (const each of PHASES) points.push({ stage: call.caller, start, call: callName(call), phase: each });
+            for (const each of PHASES) points.push({ stage: call.caller, kind, call: callName(call), phase: each });
           }
           return 'pass';
         };
-        const delivery = await faulty.runWith(gate, () => 'nothing', { start: starts[start] });
-        undisturbed.set(start, { delivery, outcome: await faulty.outcome(delivery) });
+        undisturbed.set(kind, await makeWith(kind, gate, () => 'nothing'));
       }
     }
   });
   afterAll(() => faulty?.stop());
 
-  it('an undisturbed run has an outcome to compare with, and every stage has fault points', () => {
+  it('undisturbed runs have outcomes to compare with, and every stage has fault points', () => {
+    const outcome = (kind: Kind) => undisturbed.get(kind)?.outcome;
     const rejected = { state: 'rejected', reason: 'missing_columns' };
-    expect(undisturbed.get('delivery')?.outcome).toMatchObject({
+    const completed = {
       state: 'completed',
       rows: { kept: 2_145 },
       files: expect.arrayContaining([expect.objectContaining(rejected)]),
       source: [],
       intermediate: [],
-    });
-    expect(undisturbed.get('no files')?.outcome).toMatchObject({ state: 'skipped', files: [] });
+    };
+    const sums = (more: number) => ({ days: [{ listen_count: DAY_LISTENS + more }, {}] });
+    expect(outcome('delivery')).toMatchObject({ ...completed, ...sums(0) });
+    expect(outcome('no files')).toMatchObject({ state: 'skipped', files: [] });
+    expect(outcome('only bad files')).toMatchObject({ state: 'rejected', files: [rejected], source: [] });
+    expect(outcome('failure and replay')).toMatchObject({ failed: { state: 'failed', archive: [] }, completed });
+    expect(outcome('backfill')).toMatchObject({ state: 'completed', ...sums(0) });
+    expect(outcome('compaction')).toMatchObject({ compacted: { ...sums(1), lake: [] }, recomputed: sums(1) });
     for (const stage of STAGES) expect(points.filter((point) => point.stage === stage).length).toBeGreaterThan(5);
-    if (process.env['FAULT_POINTS'] !== undefined) process.stdout.write(`${points.map(nameOf).join('\n')}\n`);
+    for (const kind of KINDS) expect(points.filter((point) => point.kind === kind).length).toBeGreaterThan(0);
+    if (process.env['FAULT_POINTS'] !== undefined)
+      process.stdout.write(`${points.map((point) => `${point.kind}: ${nameOf(point)}`).join('\n')}\n`);
   });
 
-  it('at every fault point of every stage changes nothing', async () => {
-    for (const start of STARTS) {
-      const open = new Map(STAGES.map((stage) => [stage, points.filter((point) => point.stage === stage && point.start === start)]));
-      if (!WHOLE) for (const left of open.values()) left.sort(() => random() - 0.5); // other ones each time
-      const tries = new Map<FaultPoint, number>();
-      for (let run = 0; run < SWEEP_RUNS && [...open.values()].some(({ length }) => length > 0); run += 1) {
-        // One point of each stage a run.
-        const armed = new Map<Stage, FaultPoint>();
-        for (const [stage, left] of open) if (left[0] !== undefined) armed.set(stage, left[0]);
-        const hit: FaultPoint[] = [];
-        const gate: Gate = (call, phase) => {
-          const point = isStage(call.caller) ? armed.get(call.caller) : undefined;
-          if (point === undefined) return 'pass';
-          if (point.call !== callName(call) || point.phase !== phase) return phase === 'after' && tries.has(point) ? late(call) : 'pass';
-          armed.delete(point.stage);
-          hit.push(point);
-          faulty.kill(point.stage);
-          return 'cut';
-        };
-        const delivery = await faulty.runWith(gate, () => `kill -9 at ${hit.map(nameOf).join(', ')}`, { start: starts[start] });
-        runs.push({ start, delivery, faults: hit.map(nameOf) });
-        for (const { stage } of hit) swept.set(stage, (swept.get(stage) ?? 0) + 1);
-        for (const left of open.values()) {
-          const point = left.shift();
-          if (point === undefined || hit.includes(point)) continue;
-          // The step was not made this time; a later run, in which the stage is slow, may make it.
-          tries.set(point, (tries.get(point) ?? 0) + 1);
-          if ((tries.get(point) ?? 0) === MAX_TRIES) throw new Error(`${nameOf(point)} was not reached in ${MAX_TRIES} runs`);
-          left.push(point);
-        }
+  it.each(KINDS)('at every fault point of every stage changes nothing: %s', async (kind) => {
+    const open = new Map(STAGES.map((stage) => [stage, points.filter((point) => point.stage === stage && point.kind === kind)]));
+    if (!WHOLE) for (const left of open.values()) left.sort(() => random() - 0.5); // other ones each time
+    const tries = new Map<FaultPoint, number>();
+    for (let run = 0; run < sweepRuns(kind) && [...open.values()].some(({ length }) => length > 0); run += 1) {
+      // One point of each stage a run.
+      const armed = new Map<Stage, FaultPoint>();
+      for (const [stage, left] of open) if (left[0] !== undefined) armed.set(stage, left[0]);
+      const hit: FaultPoint[] = [];
+      const gate: Gate = (call, phase) => {
+        const point = isStage(call.caller) ? armed.get(call.caller) : undefined;
+        if (point === undefined) return 'pass';
+        if (point.call !== callName(call) || point.phase !== phase) return phase === 'after' && tries.has(point) ? late(call) : 'pass';
+        armed.delete(point.stage);
+        hit.push(point);
+        faulty.kill(point.stage);
+        return 'cut';
+      };
+      const result = await makeWith(kind, gate, () => `kill -9 at ${hit.map(nameOf).join(', ')}`);
+      compare(kind, result, hit.map(nameOf));
+      for (const { stage } of hit) swept.set(stage, (swept.get(stage) ?? 0) + 1);
+      for (const left of open.values()) {
+        const point = left.shift();
+        if (point === undefined || hit.includes(point)) continue;
+        // The step was not made this time; a later run, in which the stage is slow, may make it.
+        tries.set(point, (tries.get(point) ?? 0) + 1);
+        if ((tries.get(point) ?? 0) === MAX_TRIES) throw new Error(`${nameOf(point)} was not reached in ${MAX_TRIES} runs`);
+        left.push(point);
       }
     }
   });
@@ -144,19 +235,17 @@ describe('kill -9', () => {
         faulty.kill(call.caller);
         return 'cut';
       };
-      const delivery = await faulty.runWith(gate, () => `kill -9 at ${hit.join(', ')}`);
-      runs.push({ start: 'delivery', delivery, faults: hit });
+      compare('delivery', await makeWith('delivery', gate, () => `kill -9 at ${hit.join(', ')}`), hit);
       randomKills += hit.length;
     }
     expect(randomKills).toBeGreaterThan(0);
   });
 
-  it('leaves numbers, archive, source, quarantine, run states and events as an undisturbed run does', async () => {
+  it('leaves the events that an undisturbed run does', async () => {
     const events = await faulty.events();
-    for (const { start, delivery, faults } of runs) {
-      const expected = undisturbed.get(start);
-      expect({ faults, outcome: await faulty.outcome(delivery) }).toEqual({ faults, outcome: expected?.outcome });
-      expect({ faults, events: events.get(delivery.runId) }).toEqual({ faults, events: events.get(expected?.delivery.runId ?? '') });
+    for (const { kind, result, faults } of runs) {
+      const expected = events.get(undisturbed.get(kind)?.delivery.runId ?? '');
+      expect({ kind, faults, events: events.get(result.delivery.runId) }).toEqual({ kind, faults, events: expected });
     }
     const outcome = 'as undisturbed';
     for (const stage of STAGES) {
@@ -165,4 +254,10 @@ describe('kill -9', () => {
     }
     logFault({ fault: 'kill -9', where: `random moments, ${RANDOM_RUNS} runs`, times: randomKills, outcome });
   });
+
+  /** Expects numbers, archive, source, quarantine, lake and states to be as those of an undisturbed run. */
+  function compare(kind: Kind, result: Result, faults: string[]): void {
+    expect({ kind, faults, outcome: result.outcome }).toEqual({ kind, faults, outcome: undisturbed.get(kind)?.outcome });
+    runs.push({ kind, result, faults });
+  }
 });

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
 import { STAGES } from '@music/events';
 import { dayAfter, musicKpis } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
@@ -168,5 +169,21 @@ describe('races', () => {
     }
     for (let i = 0; i < 3; i += 1) expect(await faulty.undisturbed()).toEqual(undisturbed);
     log('clock skew', 'two replicas of each stage, one 10 min ahead, one 10 min behind', 'as undisturbed', 3);
+  });
+
+  // The last one, since the local S3 server goes on listing what was removed from a bucket with versions.
+  it('a file replaced in a bucket with versions counts as it was taken, and the new one in the next run', async () => {
+    const { stores, config } = faulty.pipeline;
+    const versions = { Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } } as const;
+    await stores.s3.send(new PutBucketVersioningCommand(versions));
+    await put('streams/versions.csv', listens(1, 2));
+    const held = faulty.during('combiner', 'GetObject music-source/streams', () => put('streams/versions.csv', listens(4, 5, 6)));
+    const files = [{ key: 'streams/versions.csv', state: 'archived' }];
+    expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 2 }, files });
+    await held;
+    expect(await counted()).toBe(2);
+    expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 3 }, files });
+    expect(await counted()).toBe(5);
+    log('replacement', 'between sensing and combining, bucket with versions', 'both versions count');
   });
 });

@@ -13,7 +13,7 @@ import {
   versionOf,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
-import { type ListedObject, mapLimited } from '@music/storage';
+import { type FoundObject, type StoredObject, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
 import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
 import { SensorConfig } from './sensor.config';
@@ -93,7 +93,7 @@ export class SenseStreams extends StagePerformer {
   private async freeze(run: Run, input: Input, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
     const [songs, users] = await Promise.all([this.list('songs/'), this.list('users/')]);
-    const isFile = ({ key, size }: ListedObject) => !key.endsWith('/') && size > 0;
+    const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0;
     const manifest = this.manifest(run, input, songs.filter(isFile), users.filter(isFile));
     const { batches, left } = manifest;
     if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', { manifest: await this.write(manifest), batches })))
@@ -130,10 +130,12 @@ export class SenseStreams extends StagePerformer {
   /** Takes the files for the run, with the version each has now. Those that changed since they were listed are left. */
   private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>) {
     const { objects, runs } = this.runtime.stores;
+    const versions = await objects.hasVersions(this.config.sourceBucket);
     const results = await mapLimited(files, CALLS_AT_ONCE, async (listed) => {
-      const head = await objects.head(listed.bucket, listed.key);
-      if (head === undefined || head.etag !== listed.etag) return undefined;
-      const { bucket, key, etag, size, versionId } = head;
+      // A listing does not tell versions.
+      const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
+      if (found === undefined || found.etag !== listed.etag) return undefined;
+      const { bucket, key, etag, size, versionId } = found;
       if (!(await runs.takeFile({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId)))
         return undefined;
       return {
@@ -166,14 +168,14 @@ export class SenseStreams extends StagePerformer {
     return true;
   }
 
-  private async list(prefix: string): Promise<ListedObject[]> {
-    const found: ListedObject[] = [];
+  private async list(prefix: string): Promise<FoundObject[]> {
+    const found: FoundObject[] = [];
     for await (const object of this.runtime.stores.objects.list(this.config.sourceBucket, prefix)) found.push(object);
     return found;
   }
 
   /** Who took these versions of the files before. With `force` whatever a run that has ended took is free. */
-  private async claims(objects: readonly ListedObject[], force: boolean): Promise<Map<string, Claim>> {
+  private async claims(objects: readonly FoundObject[], force: boolean): Promise<Map<string, Claim>> {
     const { runs } = this.runtime.stores;
     const versioned = objects.map((object) => ({ object, key: object.key, version: versionOf(object) }));
     const entries = await runs.findFiles(versioned);
@@ -193,9 +195,9 @@ export class SenseStreams extends StagePerformer {
     return claims;
   }
 
-  private manifest(run: Run, input: Input, songs: readonly ListedObject[], users: readonly ListedObject[]): Manifest {
+  private manifest(run: Run, input: Input, songs: readonly FoundObject[], users: readonly FoundObject[]): Manifest {
     const { streams, dates } = input;
-    const ref = ({ bucket, key, etag, size }: ListedObject) => ({ bucket, key, etag, size });
+    const ref = ({ bucket, key, etag, size }: FoundObject) => ({ bucket, key, etag, size });
     return {
       runId: run.runId,
       logicalDate: run.logicalDate,

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
@@ -6,6 +7,7 @@ import { ulid } from 'ulid';
 import { lakePrefix, lakeRunPrefix } from './job-runner';
 
 const JOURNAL = 'compaction/';
+const journalKey = (date: string): string => `${JOURNAL}date=${date}.json`;
 
 /** What a compaction is about to do; written before anything is removed, so that it can be finished after a crash. */
 interface Compaction {
@@ -31,10 +33,12 @@ export async function compactDay(
   scratch: string,
   limits: DuckDBLimits,
 ): Promise<boolean> {
+  const begun = await store.head(bucket, journalKey(date));
+  if (begun !== undefined) await finish(store, bucket, await store.readJson<Compaction>(begun), begun);
   const replaced: StoredObject[] = [];
   for await (const object of store.list(bucket, lakePrefix(date))) if (object.key.endsWith('.parquet')) replaced.push(object);
   if (replaced.length <= maxObjects) return false;
-  const id = `compacted__${ulid()}`;
+  const id = compactedRun(replaced);
   const dir = await mkdtemp(path.join(scratch, 'compact-'));
   const engine = await Engine.open(dir, limits);
   try {
@@ -43,10 +47,10 @@ export async function compactDay(
     await engine.run(
       `COPY (SELECT user_id, track_id, listened_at, listen_date FROM read_parquet(${textList(files)}, hive_partitioning = false)) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
     );
-    const merged = await store.upload(bucket, `${JOURNAL}merged/${id}.parquet`, file);
+    const merged = await store.upload(bucket, `${JOURNAL}merged/${ulid()}.parquet`, file);
     await store.putJson(bucket, compactedRunsKey(id), { runs: await runsOf(store, bucket, replaced) });
     const compaction: Compaction = { date, merged, target: `${lakeRunPrefix(date, id)}listens.parquet`, replaced };
-    const journal = await store.putJson(bucket, `${JOURNAL}date=${date}.json`, compaction);
+    const journal = await store.putJson(bucket, journalKey(date), compaction);
     await finish(store, bucket, compaction, journal);
     return true;
   } finally {
@@ -61,12 +65,30 @@ export async function finishCompactions(store: ObjectStore, bucket: string): Pro
     await finish(store, bucket, await store.readJson<Compaction>(journal), journal);
 }
 
-/** Between its first and its last step the day has listens twice; nobody reads the lake without the turn. */
+/**
+ * Between its first and its last step the day has listens twice; nobody reads the lake without the turn. Where the target is not
+ * there, but neither is all that it replaces, another process did it all, and its target was compacted since.
+ */
 async function finish(store: ObjectStore, bucket: string, { merged, target, replaced }: Compaction, journal: StoredObject): Promise<void> {
-  if ((await store.head(bucket, target))?.size !== merged.size) await store.copy(merged, bucket, target);
-  for (const object of replaced) await store.deleteIfUnchanged(object);
+  const there = await store.head(bucket, target);
+  if (there !== undefined || (await areUnchanged(store, replaced))) {
+    if (there?.size !== merged.size) await store.copy(merged, bucket, target);
+    for (const object of replaced) await store.deleteIfUnchanged(object);
+  }
   await store.deleteIfUnchanged(journal);
   await store.deleteIfUnchanged(merged);
+}
+
+async function areUnchanged(store: ObjectStore, objects: readonly StoredObject[]): Promise<boolean> {
+  for (const { bucket, key, etag } of objects) if ((await store.head(bucket, key))?.etag !== etag) return false;
+  return true;
+}
+
+/** Named by what it is made of, so that two processes at the same compaction leave one object. */
+function compactedRun(replaced: readonly StoredObject[]): string {
+  const hash = createHash('sha256');
+  for (const { key, etag } of replaced) hash.update(`${key}\0${etag}\0`);
+  return `compacted__${hash.digest('hex').slice(0, 32)}`;
 }
 
 /** The runs that objects of the lake are from, through compactions before. */

@@ -156,7 +156,7 @@ describe('the KPI job', () => {
     expect(keys).toEqual(['listens/date=2024-06-25/run=r1/listens.parquet', 'listens/date=2024-06-25/run=r10/part-0.parquet']);
   });
 
-  it('reads a lake day that was compacted as it was before, also when the compaction died half-way', async () => {
+  it('reads a lake day that was compacted as it was before', async () => {
     const { store, scratch, limits } = fixture;
     const times = ['10:00:00', '11:00:00', '12:00:00'].map((time) => `2024-06-25 ${time}`);
     for (const [i, time] of times.entries()) await run(await job(`r${i}`, [['u1', 't1', time]], SONGS));
@@ -175,25 +175,36 @@ describe('the KPI job', () => {
     const compacted = /run=([^/]+)/.exec(merged?.key ?? '')?.[1] ?? '';
     expect(await runsBehind(store, 'lake', compacted)).toEqual(['r0', 'r1', 'r2']);
     expect((await run(await again())).days).toEqual(before);
+  });
 
-    // As if it had died after it copied the merged object and removed one of those it replaces.
-    const late = await job('r3', [['u1', 't1', '2024-06-25 13:00:00']], SONGS);
-    await run(late);
-    const [small, large] = (await objects('listens/date=2024-06-25/')).sort((a, b) => a.size - b.size);
-    const all = await store.copy(late.listens[0] as StoredObject, 'lake', 'compaction/merged/x.parquet');
-    await store.putJson('lake', 'compaction/date=2024-06-25.json', {
-      date: '2024-06-25',
-      merged: all,
-      target: 'listens/date=2024-06-25/run=compacted__x/listens.parquet',
-      replaced: [small, large],
-    });
-    await store.deleteIfUnchanged(small as StoredObject);
-    await finishCompactions(store, 'lake');
-    expect((await objects('listens/date=2024-06-25/')).map(({ key }) => key)).toEqual([
-      'listens/date=2024-06-25/run=compacted__x/listens.parquet',
-    ]);
-    expect(await objects('compaction/')).toEqual([]);
-    expect((await run(await again())).days['2024-06-25']).toMatchObject({ listen_count: 1 });
+  it('keeps a lake day as it is, wherever a compaction dies, and whether it is finished or done once more', async () => {
+    const { store, scratch, limits } = fixture;
+    const date = '2024-06-25';
+    const again = async () => (await run(await fixture.job('b', [], SONGS, { dates: [date] }))).days[date];
+    /** Dies after so many writes. */
+    const dying = (writes: number) =>
+      new Proxy(store, {
+        get: (target, name, receiver) => {
+          if (!['upload', 'putJson', 'copy', 'deleteIfUnchanged'].includes(String(name))) return Reflect.get(target, name, receiver);
+          if ((writes -= 1) < 0) throw new Error('killed');
+          return (Reflect.get(target, name, receiver) as () => unknown).bind(target);
+        },
+      });
+    let survived = false;
+    for (let writes = 0; !survived; writes += 1) {
+      for (const next of ['finished', 'done once more']) {
+        await store.deletePrefix('lake', 'listens/');
+        for (const hour of [10, 11, 12]) await run(await job(`r${hour}`, [['u1', 't1', `${date} ${hour}:00:00`]], SONGS));
+        const before = await again();
+        survived = await compactDay(dying(writes), 'lake', date, 1, scratch, limits).catch(() => false);
+        if (next === 'finished') await finishCompactions(store, 'lake');
+        else await compactDay(store, 'lake', date, 1, scratch, limits);
+        expect({ writes, next, day: await again() }).toEqual({ writes, next, day: before });
+        const journals = [];
+        for await (const { key } of store.list('lake', 'compaction/date=')) journals.push(key);
+        expect({ writes, next, journals }).toEqual({ writes, next, journals: [] });
+      }
+    }
   });
 
   it('works on many days a day at a time', async () => {

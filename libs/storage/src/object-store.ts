@@ -8,6 +8,7 @@ import {
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
+  GetBucketVersioningCommand,
   GetObjectCommand,
   HeadObjectCommand,
   ListObjectsV2Command,
@@ -29,11 +30,9 @@ export interface StoredObject {
   readonly versionId?: string;
 }
 
-export interface ListedObject extends StoredObject {
+/** An object as it was found. A listing does not tell its `versionId`. */
+export interface FoundObject extends StoredObject {
   readonly lastModified: Date;
-}
-
-export interface ObjectHead extends ListedObject {
   readonly storageClass: string;
 }
 
@@ -47,6 +46,11 @@ export class ObjectChanged extends LastingError {
 /** Thrown when a copy does not have what its source has. A copy that failed half-way is made again, so trying again can help. */
 export class CopyDiffers extends Error {
   override readonly name = 'CopyDiffers';
+
+  constructor(source: StoredObject, target: string, found: FoundObject | undefined) {
+    const what = found === undefined ? 'nothing' : `${found.size} bytes in class ${found.storageClass}`;
+    super(`${target} should be a copy of s3://${source.bucket}/${source.key} with its ${source.size} bytes, found ${what}`);
+  }
 }
 
 /** Thrown when somebody else has written to a key since it was looked at. To look again and do it over can help. */
@@ -65,11 +69,18 @@ export class ObjectStore {
   ) {}
 
   /** Every object below a prefix, page by page, in key order. */
-  async *list(bucket: string, prefix: string): AsyncGenerator<ListedObject> {
+  async *list(bucket: string, prefix: string): AsyncGenerator<FoundObject> {
     for await (const { Contents, decoded } of this.pages(bucket, prefix)) {
-      for (const { Key, ETag, Size, LastModified } of Contents ?? []) {
+      for (const { Key, ETag, Size, LastModified, StorageClass } of Contents ?? []) {
         if (Key === undefined) continue;
-        yield { bucket, key: decoded(Key), etag: ETag ?? '', size: Size ?? 0, lastModified: LastModified ?? new Date(0) };
+        yield {
+          bucket,
+          key: decoded(Key),
+          etag: ETag ?? '',
+          size: Size ?? 0,
+          lastModified: LastModified ?? new Date(0),
+          storageClass: StorageClass ?? 'STANDARD',
+        };
       }
     }
   }
@@ -81,8 +92,13 @@ export class ObjectStore {
     }
   }
 
+  /** Whether objects of a bucket have, or had, versions. */
+  async hasVersions(bucket: string): Promise<boolean> {
+    return (await this.s3.send(new GetBucketVersioningCommand({ Bucket: bucket }))).Status !== undefined;
+  }
+
   /** The current version, or undefined where there is none. */
-  async head(bucket: string, key: string): Promise<ObjectHead | undefined> {
+  async head(bucket: string, key: string): Promise<FoundObject | undefined> {
     try {
       const head = await this.s3.send(new HeadObjectCommand({ Bucket: bucket, Key: key }));
       return {
@@ -175,10 +191,18 @@ export class ObjectStore {
   }
 
   /**
-   * A server-side copy of exactly this version, checked by its size. Throws ObjectChanged where the source is not to be
-   * had any more, CopyDiffers where the copy is not what it should be.
+   * A server-side copy of exactly this version, checked. Throws ObjectChanged where the source is not to be had any more,
+   * CopyDiffers where the copy is not what it should be.
    */
-  async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<ObjectHead> {
+  async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<FoundObject> {
+    await this.copyUnchecked(source, bucket, key, storageClass);
+    const copied = await this.head(bucket, key);
+    if (copied === undefined || !isCopy(copied, source, storageClass)) throw new CopyDiffers(source, `s3://${bucket}/${key}`, copied);
+    return copied;
+  }
+
+  /** Like `copy`, for callers that look at many copies by one listing (`isCopy`). */
+  async copyUnchecked(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<void> {
     try {
       if (source.size > this.copyLimits.singleBytes) await this.copyInParts(source, bucket, key, storageClass);
       else {
@@ -195,13 +219,6 @@ export class ObjectStore {
     } catch (error) {
       throw isGone(error) ? new ObjectChanged(source) : error;
     }
-    const copied = await this.head(bucket, key);
-    if (copied === undefined || copied.size !== source.size || (storageClass !== undefined && copied.storageClass !== storageClass)) {
-      throw new CopyDiffers(
-        `s3://${bucket}/${key} should have ${source.size} bytes in class ${storageClass ?? 'STANDARD'}, found ${copied === undefined ? 'nothing' : `${copied.size} in ${copied.storageClass}`}`,
-      );
-    }
-    return copied;
   }
 
   /** Removes the object if it is still this version. */
@@ -306,6 +323,11 @@ export class ObjectStore {
       throw error;
     }
   }
+}
+
+/** Whether an object can be the copy of another: ETags differ where one of them was written in parts, so sizes are compared. */
+export function isCopy(found: FoundObject, source: StoredObject, storageClass?: StorageClass): boolean {
+  return found.size === source.size && (storageClass === undefined || found.storageClass === storageClass);
 }
 
 /** S3 writes a blank as `+`, and a plus as `%2B`. */
