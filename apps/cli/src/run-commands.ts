@@ -142,18 +142,18 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
         dead_letters: open === undefined ? undefined : own.map(letterForPrograms),
         other_dead_letters: open === undefined ? undefined : open.length - own.length,
       });
-    else print(`${describeRun(report)}\n${describeDeadLetters(own, open?.length)}`);
+    else print(`${describeRun(report)}\n${describeDeadLetters(report.run_id, own, open?.length)}`);
     if (!succeeded(report) && (TERMINAL.has(report.state) || own.length > 0)) process.exitCode = 1;
   });
 }
 
 /** `open`: how many there are in all; undefined where they were not looked for. */
-function describeDeadLetters(own: readonly DeadLetter[], open: number | undefined): string {
+function describeDeadLetters(runId: string, own: readonly DeadLetter[], open: number | undefined): string {
   if (open === undefined) return 'dead letters: not looked for, since KAFKA_BROKERS is not set';
   const others = open === own.length ? '' : `${open - own.length} of other runs or of none: \`music-kpis replay --list\` shows them`;
   if (own.length === 0) return `dead letters: ${others === '' ? 'none' : `none of this run, ${others}`}`;
   return [
-    `dead letters: ${own.length} of this run${others === '' ? '' : `, ${others}`}; \`music-kpis replay --run\` puts them back`,
+    `dead letters: ${own.length} of this run${others === '' ? '' : `, ${others}`}; \`music-kpis replay --run ${runId}\` puts them back`,
     table(
       ['stage', 'topic', 'at', 'reason'],
       own.map(({ stage, topic, at, reason }) => [stage, topic, at, reason]),

@@ -98,6 +98,22 @@ describe('pipeline_runs', () => {
     expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(3);
   });
 
+  it('leaves a turn to its run where that is replayed while another wants the turn', async () => {
+    const [failed, other] = ['scheduled__2024-06-03', 'scheduled__2024-06-04'] as const;
+    for (const runId of [failed, other]) await store.createRun({ ...RUN, runId }, new Date());
+    const number = await store.takeTurn('lake', 1, failed);
+    await store.transition(failed, 'pending', 'failed', 'sensor');
+    const find = store.findRun.bind(store);
+    const found = jest.spyOn(store, 'findRun').mockImplementationOnce(async (runId) => {
+      const run = await find(runId);
+      await store.transition(runId, 'failed', 'pending', 'sensor');
+      return run;
+    });
+    expect(await store.takeTurn('lake', 1, other)).toBeUndefined();
+    expect(found).toHaveBeenCalledWith(failed);
+    expect(await store.takeTurn('lake', 1, failed)).toBe(number);
+  });
+
   it('counts up', async () => {
     const numbers = await Promise.all([1, 2, 3, 4].map(() => store.nextNumber('version')));
     expect(numbers.sort()).toEqual([1, 2, 3, 4]);

@@ -409,21 +409,11 @@ export class RunStore {
       const holder = Item === undefined ? undefined : await this.findRun(String(Item['holder']));
       if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
       const number = await this.nextNumber(`turn-${name}`);
-      const taken = await this.ifCondition(
-        this.dynamo.send(
-          new PutCommand({
-            TableName: this.table,
-            Item: { ...key, holder: runId, number },
-            ...(Item === undefined
-              ? { ConditionExpression: 'attribute_not_exists(pk)' }
-              : {
-                  ConditionExpression: 'holder = :holder AND #number = :number',
-                  ExpressionAttributeNames: { '#number': 'number' },
-                  ExpressionAttributeValues: { ':holder': Item['holder'], ':number': Item['number'] },
-                }),
-          }),
-        ),
-      );
+      const taken = await this.transact([
+        { Put: { TableName: this.table, Item: { ...key, holder: runId, number }, ...unchangedTurn(Item) } },
+        // A holder that has ended may be replayed at this moment: then the turn is still its own.
+        ...(holder === undefined ? [] : [this.stillIn(holder)]),
+      ]);
       if (taken) return number;
     }
     return undefined;
@@ -476,6 +466,18 @@ export class RunStore {
     };
   }
 
+  private stillIn({ runId, state }: Run): Write {
+    return {
+      ConditionCheck: {
+        TableName: this.table,
+        Key: runKey(runId),
+        ConditionExpression: '#state = :state',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: { ':state': state },
+      },
+    };
+  }
+
   private owing(stage: Stage, messages: readonly OutboxMessage[], now: Date): Write[] {
     return messages.map((message) => ({
       Put: { TableName: this.table, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } },
@@ -518,6 +520,16 @@ export class RunStore {
 
 function isConditionFailure(error: unknown): boolean {
   return (error as Error).name === 'ConditionalCheckFailedException';
+}
+
+/** That a turn is as it was read. */
+function unchangedTurn(turn: Record<string, unknown> | undefined) {
+  if (turn === undefined) return { ConditionExpression: 'attribute_not_exists(pk)' };
+  return {
+    ConditionExpression: 'holder = :holder AND #number = :number',
+    ExpressionAttributeNames: { '#number': 'number' },
+    ExpressionAttributeValues: { ':holder': turn['holder'], ':number': turn['number'] },
+  };
 }
 
 /** Besides, notes when a stage ended. */
