@@ -45,9 +45,11 @@ export async function runDuckDBJob(
     let all = listens.length === 0 ? `(${EMPTY_LISTENS})` : `read_parquet(${textList(listens)})`;
     const dates =
       job.dates ??
-      (await sql.rows<{ date: string }>(`SELECT DISTINCT CAST(listen_date AS VARCHAR) AS date FROM ${all} ORDER BY date`)).map(
-        ({ date }) => date,
-      );
+      (
+        await sql.rows<{ date: string }>(
+          `SELECT CAST(listen_date AS VARCHAR) AS date FROM (SELECT DISTINCT listen_date FROM ${all}) ORDER BY listen_date`,
+        )
+      ).map(({ date }) => date);
     if (listens.length > 0 && dates.length > DAYS_READ_TOGETHER) {
       const parted = path.join(dir, 'by-day');
       await sql.run(`COPY (SELECT * FROM ${all}) TO ${text(parted)} (FORMAT parquet, PARTITION_BY (listen_date))`);
