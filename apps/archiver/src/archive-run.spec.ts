@@ -119,6 +119,16 @@ describe('archiving a run', () => {
     expect(await objects.head('plain', noted.key)).toBeUndefined();
   });
 
+  it('takes a copy of an earlier try in another class for the file that is gone since', async () => {
+    const { work, streams } = await published({ 'gone.csv': 'passed' }, 'plain');
+    const [file] = streams as [ManifestFile];
+    await objects.copy(file, config.archiveBucket, `streams/2024-06-25/${runId}/gone.csv`, 'GLACIER');
+    await objects.deleteIfUnchanged(file);
+    await archive.perform(work);
+    expect(await runs.findRun(runId)).toMatchObject({ state: 'completed', archivedFiles: 1 });
+    expect(await archived('gone.csv')).toMatchObject({ storageClass: 'GLACIER', size: file.size });
+  });
+
   it('leaves a file that another run has taken since', async () => {
     const { work, streams } = await published({ 'taken.csv': 'passed' });
     const [file] = streams as [ManifestFile];

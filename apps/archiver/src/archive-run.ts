@@ -44,11 +44,11 @@ export class ArchiveRun extends StagePerformer {
     if (run?.state !== 'published' || run.manifest === undefined) return 'done';
     await runs.startStage(runId, 'archiver');
     const passed = await this.passedFiles(run, await objects.readJson<Manifest>(run.manifest));
-    const { copies, gone } = await this.copyAll(run, passed, work);
+    const gone = await this.copyAll(run, passed, work);
     const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
       if (gone.has(each.key)) return this.noteGone(run, each, work);
-      if (each.entry.state === 'passed') await this.noteArchived(run, each, copies.get(each.key));
+      if (each.entry.state === 'passed') await this.noteArchived(run, each);
       return this.removeSource(each, work);
     });
     const archivedFiles = archived.filter(Boolean).length;
@@ -70,25 +70,33 @@ export class ArchiveRun extends StagePerformer {
   }
 
   /**
-   * Copies what an earlier try has not copied. Gives what the archive then has of the run, and what was gone before it was
-   * copied, by key. A listing before and one after tell it with a call for a thousand files.
+   * Copies what an earlier try has not copied, and checks the copies. Gives the keys of what was gone before it was copied. A
+   * listing before and one after tell with a call for a thousand files what the archive has. Throws CopyDiffers.
    */
-  private async copyAll(run: Run, passed: readonly PassedFile[], work: Work) {
+  private async copyAll(run: Run, passed: readonly PassedFile[], work: Work): Promise<ReadonlySet<string>> {
     const { archiveBucket, archiveStorageClass } = this.config;
-    const gone = new Set<string>();
     const before = await this.listArchive(run);
+    const gone = new Set<string>();
+    const copied: PassedFile[] = [];
     const missing = passed.filter(({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)));
-    if (missing.length === 0) return { copies: before, gone };
-    await mapLimited(missing, FILES_AT_ONCE, async ({ file, key }) => {
+    await mapLimited(missing, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
+      const { file, key } = each;
       try {
         await this.runtime.stores.objects.copyUnchecked(file, archiveBucket, key, archiveStorageClass);
+        copied.push(each);
       } catch (error) {
         if (!(error instanceof ObjectChanged)) throw error;
-        gone.add(key);
+        if (before.get(key)?.size !== file.size) gone.add(key); // else an earlier try copied it, in whatever class
       }
     });
-    return { copies: await this.listArchive(run), gone };
+    if (copied.length === 0) return gone;
+    const after = await this.listArchive(run);
+    for (const { file, key } of copied) {
+      const copy = after.get(key);
+      if (!this.isArchived(file, copy)) throw new CopyDiffers(file, `s3://${archiveBucket}/${key}`, copy);
+    }
+    return gone;
   }
 
   private async listArchive(run: Run): Promise<ReadonlyMap<string, FoundObject>> {
@@ -98,7 +106,7 @@ export class ArchiveRun extends StagePerformer {
     return found;
   }
 
-  private isArchived(file: ManifestFile, copy: FoundObject | undefined): copy is FoundObject {
+  private isArchived(file: ManifestFile, copy: FoundObject | undefined): boolean {
     return copy !== undefined && isCopy(copy, file, this.config.archiveStorageClass);
   }
 
@@ -110,9 +118,8 @@ export class ArchiveRun extends StagePerformer {
     return false;
   }
 
-  private async noteArchived({ runId }: Run, { file, entry, key }: PassedFile, copy: FoundObject | undefined): Promise<void> {
+  private async noteArchived({ runId }: Run, { file, entry, key }: PassedFile): Promise<void> {
     const movedTo = `s3://${this.config.archiveBucket}/${key}`;
-    if (!this.isArchived(file, copy)) throw new CopyDiffers(file, movedTo, copy);
     await this.runtime.stores.runs.updateFile(file.key, entry.version, runId, { state: 'archived', movedTo });
     this.runtime.metrics.bytes.inc({ what: 'archived' }, file.size);
   }
