@@ -2,7 +2,7 @@ import { STAGES, type Stage } from '@music/events';
 import { dayAfter } from '@music/local-pipeline';
 import { listOpenDeadLetters, replay } from '@music/messaging';
 import { requestBackfill } from '@music/reports';
-import type { Gate, Phase, ProxiedCall, Verdict } from '@music/testing';
+import { type Gate, type Phase, type ProxiedCall, type Verdict, s3Error } from '@music/testing';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline, SAMPLE_DAYS } from './faulty-pipeline';
 
@@ -51,13 +51,7 @@ async function late({ server }: ProxiedCall): Promise<Verdict> {
 
 /** To the KPI job its listens are gone, which trying again does not mend. */
 const withoutListens: Gate = ({ caller, name }, phase) =>
-  caller === 'glue-trigger' && phase === 'before' && /^GetObject .*validated\/listens/.test(name)
-    ? {
-        status: 404,
-        type: 'application/xml',
-        body: '<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>Injected.</Message></Error>',
-      }
-    : 'pass';
+  caller === 'glue-trigger' && phase === 'before' && /^GetObject .*validated\/listens/.test(name) ? s3Error(404, 'NoSuchKey') : 'pass';
 
 /**
  * What can be lost or done twice is what a service tells its servers. So its fault points are its calls that change

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import type { FaultProxies, Gate, ProxiedCall, ProxiedServer, Verdict } from '@music/testing';
+import { type FaultProxies, type Gate, type ProxiedCall, type ProxiedServer, type Verdict, s3Error } from '@music/testing';
 import { WHOLE } from './fault-log';
 
 export const SERVER_FAULTS = ['down', 'slow', 'throttling', 'half-open'] as const;
@@ -14,11 +14,7 @@ export const IMPATIENT = { CALL_TIMEOUT_SECONDS: '6' };
 // Brokers slow a client down by quotas; they never refuse.
 const THROTTLED: Readonly<Record<ProxiedServer, Verdict | undefined>> = {
   kafka: undefined,
-  s3: {
-    status: 503,
-    type: 'application/xml',
-    body: '<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>',
-  },
+  s3: s3Error(503, 'SlowDown'),
   dynamodb: {
     status: 400,
     type: 'application/x-amz-json-1.0',

@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { FaultProxies, LocalStack, type Verdict, localS3 } from '@music/testing';
+import { FaultProxies, LocalStack, type Verdict, localS3, s3Error } from '@music/testing';
 import { ObjectChanged, ObjectStore, type StoredObject, WrittenMeanwhile, keyBelow } from './index';
 
 jest.setTimeout(60_000);
@@ -134,11 +134,6 @@ describe('the object store', () => {
   });
 
   describe('when a part of a copy fails', () => {
-    const error = (status: number, code: string) => ({
-      status,
-      type: 'application/xml',
-      body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>Injected.</Message></Error>`,
-    });
     const limits = { singleBytes: 6 * 2 ** 20, partBytes: 5 * 2 ** 20 };
     let proxies: FaultProxies;
     let faulty: ObjectStore;
@@ -163,9 +158,9 @@ describe('the object store', () => {
     };
 
     it.each([
-      ['UploadPartCopy', error(500, 'InternalError')],
-      ['UploadPartCopy', error(200, 'InternalError')], // S3 answers long copies before it knows how they end
-      ['CompleteMultipartUpload', error(200, 'InternalError')],
+      ['UploadPartCopy', s3Error(500, 'InternalError')],
+      ['UploadPartCopy', s3Error(200, 'InternalError')], // S3 answers long copies before it knows how they end
+      ['CompleteMultipartUpload', s3Error(200, 'InternalError')],
       ['CompleteMultipartUpload', 'cut' as const],
     ])('once (%s), it is made again', async (call, verdict) => {
       failing(call, verdict, 1);
@@ -173,7 +168,7 @@ describe('the object store', () => {
     });
 
     it('again and again, the copy fails, leaves no parts behind, and the source stays', async () => {
-      failing('UploadPartCopy', error(503, 'SlowDown'), Infinity);
+      failing('UploadPartCopy', s3Error(503, 'SlowDown'), Infinity);
       await expect(faulty.copy(source, 'archive', 'never', 'GLACIER')).rejects.toThrow('Injected');
       expect(uploads.at(-1)).toBe('AbortMultipartUpload');
       expect(await store.head('archive', 'never')).toBeUndefined();
@@ -182,9 +177,9 @@ describe('the object store', () => {
 
     it('a copy in one call that fails after S3 has answered is made again', async () => {
       const small = await store.putText('plain', 'small', 'x');
-      failing('CopyObject', error(200, 'InternalError'), 1);
+      failing('CopyObject', s3Error(200, 'InternalError'), 1);
       expect(await faulty.copy(small, 'archive', 'small')).toMatchObject({ size: 1 });
-      failing('CopyObject', error(200, 'InternalError'), Infinity);
+      failing('CopyObject', s3Error(200, 'InternalError'), Infinity);
       await expect(faulty.copy(small, 'archive', 'small-never')).rejects.toThrow('Injected');
     });
   });

@@ -23,6 +23,15 @@ export type Phase = 'before' | 'after';
 export type Verdict = 'pass' | 'cut' | { readonly status: number; readonly body: string; readonly type: string };
 export type Gate = (call: ProxiedCall, phase: Phase) => Verdict | Promise<Verdict>;
 
+/** The answer of S3 to a call that fails. A failure with status 200 is how it ends long copies. */
+export function s3Error(status: number, code: string): Verdict {
+  return {
+    status,
+    type: 'application/xml',
+    body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>Injected.</Message></Error>`,
+  };
+}
+
 /** Stands between services and servers, tells a gate of each call and does to it what the gate says. */
 export class FaultProxies {
   gate: Gate = () => 'pass';
