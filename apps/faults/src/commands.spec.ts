@@ -46,7 +46,7 @@ describe('the command line, killed -9 and called again', () => {
     return delivery;
   };
   const completes = async (delivery: Delivery) => {
-    await faulty.untilRunIs('completed', delivery.runId);
+    await faulty.pipeline.untilRunIs('completed', delivery.runId);
     await faulty.settle(delivery);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
   };

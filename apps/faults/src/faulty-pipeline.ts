@@ -7,7 +7,6 @@ import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
 import { readTopics } from '@music/messaging';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import type { RunState } from '@music/runs';
 import type { Gate, Verdict } from '@music/testing';
 
 const DAYS_APART = 3;
@@ -127,19 +126,6 @@ export class FaultyPipeline {
         return 'pass';
       };
     });
-  }
-
-  /** Waits up to 30 s until something is so; what throws is not so yet. */
-  async until(what: string, condition: () => Promise<boolean>): Promise<void> {
-    for (let i = 0; i < 300; i += 1) {
-      if (await condition().catch(() => false)) return;
-      await pause(100);
-    }
-    throw new Error(`not within 30 s: ${what}`);
-  }
-
-  async untilRunIs(state: RunState, runId: string): Promise<void> {
-    await this.until(`${runId} is ${state}`, async () => (await this.pipeline.stores.runs.findRun(runId))?.state === state);
   }
 
   /** kill -9 for every replica of a stage, and a new one in its place. */

@@ -98,7 +98,7 @@ describe('kill -9', () => {
       const failed = await resultOf(await disturbed(() => faulty.deliver(), withoutListens));
       const { kafka, runs: store } = faulty.pipeline.stores;
       await replay(kafka, store, await listOpenDeadLetters(kafka, store));
-      await faulty.untilRunIs('completed', failed.delivery.runId);
+      await faulty.pipeline.untilRunIs('completed', failed.delivery.runId);
       const completed = await resultOf(await settled(failed.delivery));
       return { delivery: failed.delivery, outcome: { failed: failed.outcome, completed: completed.outcome } };
     },

@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { STAGES } from '@music/events';
 import { SAMPLES, dayAfter, musicKpis, reference } from '@music/local-pipeline';
 import { dayReport, runReport, waitForRun } from '@music/reports';
-import type { Child, ProxiedServer } from '@music/testing';
+import { type Child, type ProxiedServer, until } from '@music/testing';
 import { logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
@@ -25,8 +25,8 @@ describe('start and stop', () => {
   });
 
   const says = (child: Child, text: string) =>
-    faulty.until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
-  const isReady = (child: Child) => faulty.until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
+    until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
+  const isReady = (child: Child) => until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
   const completes = async (delivery: Delivery) => {
     await faulty.settle(delivery);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
@@ -88,7 +88,7 @@ describe('start and stop', () => {
     const delivery = await faulty.deliver();
     await held;
     expect(await combiner?.exited).toBe('exit code 0');
-    await faulty.until('the batch is judged', async () => (await pipeline.stores.runs.findBatch(delivery.runId, 0))?.state === 'judged');
+    await until('the batch is judged', async () => (await pipeline.stores.runs.findBatch(delivery.runId, 0))?.state === 'judged');
     await pipeline.startService('combiner');
     await completes(delivery);
     logFault({ fault: 'SIGTERM', where: 'combiner at work, within its grace', times: 1, outcome: 'work ended, exit code 0' });
@@ -152,7 +152,7 @@ describe('start and stop', () => {
     ]);
     await pipeline.replaceService('combiner');
     expect((await musicKpis(pipeline, 'replay', '--run', delivery.runId)).code).toBe(0);
-    await faulty.untilRunIs('completed', delivery.runId);
+    await faulty.pipeline.untilRunIs('completed', delivery.runId);
     await completes(delivery);
     logFault({
       fault: 'no room',
@@ -166,7 +166,7 @@ describe('start and stop', () => {
     const { pipeline } = faulty;
     for (const child of pipeline.children('archiver')) await child.stop();
     const first = await faulty.deliver();
-    await faulty.untilRunIs('published', first.runId);
+    await faulty.pipeline.untilRunIs('published', first.runId);
     const shifts = [await faulty.load(), await faulty.load(), await faulty.load()];
     const [c, b, a] = [await faulty.request(shifts[2] ?? 0), await faulty.request(shifts[1] ?? 0), await faulty.request(shifts[0] ?? 0)];
     await pause(1_000);

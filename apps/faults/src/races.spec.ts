@@ -137,7 +137,7 @@ describe('races', () => {
     const held = faulty.during('glue-trigger', 'PutObject music-lake/listens', async () => {
       await put('streams/b.csv', listens(3, 4));
       second = await request();
-      await faulty.untilRunIs('validated', second);
+      await faulty.pipeline.untilRunIs('validated', second);
     });
     expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 3 } });
     await held;

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
-import { workspaceRoot } from '@music/testing';
+import { until, workspaceRoot } from '@music/testing';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 
@@ -87,7 +87,7 @@ describe('music-kpis', () => {
     );
     await publish(pipeline.stores.kafka, [{ topic: RunRequested.topic, key: 'scheduled__2026-03-04', value: event, headers: {} }]);
     let letters: unknown[] = [];
-    for (let i = 0; i < 50 && letters.length === 0; i += 1) letters = await json('replay', '--list');
+    await until('there is a dead letter', async () => (letters = await json('replay', '--list')).length > 0);
     expect(letters).toMatchObject([{ stage: 'sensor', topic: RunRequested.topic, reason: expect.stringContaining('logicalDate') }]);
     expect((await kpis('replay', '--list')).code).toBe(1);
     // The run that is asked for has none; that there are others is told all the same.

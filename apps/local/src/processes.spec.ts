@@ -1,11 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { workspaceRoot } from '@music/testing';
+import { until, workspaceRoot } from '@music/testing';
 
 jest.setTimeout(180_000);
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', async (signal) => {
   const main = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/local/dist/main.js'), '--keep'], {
@@ -14,7 +12,7 @@ it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', asy
   });
   let output = '';
   main.stdout.on('data', (data) => (output += String(data)));
-  for (let i = 0; i < 600 && !output.includes('logs are in'); i += 1) await pause(50);
+  await until('npm start --keep says where its logs are', () => output.includes('logs are in'), 60_000);
   const logs = /logs are in (\S+)/.exec(output)?.[1] ?? '';
   // Three servers, five services, and the process that ends them.
   const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(main.pid)], { encoding: 'utf8' })
@@ -31,7 +29,6 @@ it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', asy
       }
     });
   main.kill(signal);
-  for (let i = 0; i < 200 && running().length > 0; i += 1) await pause(100);
-  expect(running()).toEqual([]);
+  await until('all of them have ended', () => running().length === 0);
   await rm(logs, { recursive: true, force: true });
 });

@@ -177,8 +177,7 @@ describe('days, files and runs can be done again:', () => {
     expect((await run()).state).toBe('completed');
     const replayed = await kpis('replay', '--run', first.run_id);
     expect(replayed.code).toBe(0);
-    for (let i = 0; i < 300 && (await pipeline.stores.runs.findRun(first.run_id))?.state !== 'completed'; i += 1)
-      await new Promise((resolve) => setTimeout(resolve, 100));
+    await pipeline.untilRunIs('completed', first.run_id);
     expect(await runReport(pipeline.stores, first.run_id)).toMatchObject({ state: 'completed' });
     expect(await listens()).toBe(2);
   });

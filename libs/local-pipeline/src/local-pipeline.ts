@@ -5,8 +5,9 @@ import { GlueClient } from '@aws-sdk/client-glue';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
+import type { RunState } from '@music/runs';
 import { loadDelivery } from '@music/storage';
-import { Child, FaultProxies, GlueEndpoint, LocalStack, workspaceRoot } from '@music/testing';
+import { Child, FaultProxies, GlueEndpoint, LocalStack, until, workspaceRoot } from '@music/testing';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -176,6 +177,11 @@ export class LocalPipeline {
     const [, health, metrics] = [...child.lastLines(1_000).matchAll(started)].at(-1) ?? [];
     if (health === undefined || metrics === undefined) throw new Error(`${child.name} has not said where it listens`);
     return { health, metrics };
+  }
+
+  /** Waits up to 30 s until a run is in a state; throws where it is not by then. */
+  untilRunIs(state: RunState, runId: string): Promise<void> {
+    return until(`${runId} is ${state}`, async () => (await this.stores.runs.findRun(runId))?.state === state);
   }
 
   logOf(stage: Stage): string {

@@ -2,7 +2,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { type Envelope, RunRequested, deadLetterTopic, envelope, toJson, topicSpecs } from '@music/events';
 import { REPLAYED_HEADER, RunStore, ensureTable, messageOf, pipelineRunsTable } from '@music/runs';
-import { LocalStack, localDynamoDB } from '@music/testing';
+import { LocalStack, localDynamoDB, until } from '@music/testing';
 import type { Kafka } from 'kafkajs';
 import { of } from 'rxjs';
 import {
@@ -71,7 +71,7 @@ describe('the way over Kafka', () => {
     await ensureTable(dynamo, pipelineRunsTable('runs'));
     runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');
     startTransport();
-    await until(() => transport.ready);
+    await until('the transport is ready', () => transport.ready);
   });
   afterAll(async () => {
     await transport.close();
@@ -84,13 +84,6 @@ describe('the way over Kafka', () => {
     outcomes.length = 0;
   });
 
-  const until = async (condition: () => boolean) => {
-    for (let i = 0; i < 400; i += 1) {
-      if (condition()) return;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    throw new Error('it did not come to that');
-  };
   const was = (runId: string) => handled.some((each) => each.runId === runId);
   const deadLetters = async (key: string) => (await listDeadLetters(kafka, runs, ['sensor'])).filter(({ message }) => message.key === key);
 
@@ -98,18 +91,15 @@ describe('the way over Kafka', () => {
     const runId = nextRun();
     const message = messageOf(requested(runId));
     await publish(kafka, [message]);
-    await until(() => was(runId));
+    await until('it is handled', () => was(runId));
     expect(handled[0]?.headers['traceparent']).toBe(message.headers['traceparent']);
     const admin = kafka.admin();
     await admin.connect();
-    let committed = 0;
-    for (let i = 0; i < 40 && committed === 0; i += 1) {
+    await until('it is committed', async () => {
       const offsets = await admin.fetchOffsets({ groupId: 'spec', topics: [RunRequested.topic] });
-      committed = Math.max(...(offsets[0]?.partitions ?? []).map(({ offset }) => Number(offset)));
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+      return (offsets[0]?.partitions ?? []).some(({ offset }) => Number(offset) > 0);
+    });
     await admin.disconnect();
-    expect(committed).toBeGreaterThan(0);
   });
 
   it('tries a passing fault again from the retry topics, and lets the events behind it pass', async () => {
@@ -119,9 +109,9 @@ describe('the way over Kafka', () => {
       if (event.data.runId === failing && (calls += 1) <= 3) throw new Error('DynamoDB is down');
     };
     for (const runId of [failing, ...others]) await publishEvent(kafka, requested(runId as string));
-    await until(() => others.every((runId) => was(runId)));
+    await until('the others are handled', () => others.every((runId) => was(runId)));
     expect(was(failing as string)).toBe(false);
-    await until(() => was(failing as string));
+    await until('the failing one is handled', () => was(failing as string));
     expect(calls).toBe(4); // twice in place, once and once again from the first retry topic
     expect(handled.at(-1)?.headers['retry-topic']).toBeUndefined();
   });
@@ -132,7 +122,7 @@ describe('the way over Kafka', () => {
       throw new Error('for ever');
     };
     await publish(kafka, [{ ...messageOf(requested(runId)), headers: { mine: 'kept' } }]);
-    await until(() => outcomes.includes('dead_lettered'));
+    await until('it is a dead letter', () => outcomes.includes('dead_lettered'));
     expect(outcomes).toEqual(['retried', 'retried', 'dead_lettered']);
     const [letter] = await deadLetters(runId);
     expect(letter).toMatchObject({
@@ -153,7 +143,7 @@ describe('the way over Kafka', () => {
       throw new Broken('no');
     };
     await publishEvent(kafka, requested(runId));
-    await until(() => outcomes.includes('dead_lettered'));
+    await until('it is a dead letter', () => outcomes.includes('dead_lettered'));
     expect(outcomes).toEqual(['dead_lettered']);
     handler = async () => undefined;
     await replay(
@@ -161,7 +151,7 @@ describe('the way over Kafka', () => {
       runs,
       (await deadLetters(runId)).filter(({ replayed }) => !replayed),
     );
-    await until(() => was(runId));
+    await until('it is handled', () => was(runId));
     expect(handled[0]?.headers[REPLAYED_HEADER]).toBeDefined();
     expect(handled[0]?.headers['dead-letter-reason']).toBeUndefined();
     expect(await deadLetters(runId)).toMatchObject([{ replayed: true }]);
@@ -180,7 +170,7 @@ describe('the way over Kafka', () => {
     const runId = nextRun();
     await publish(kafka, [{ topic: RunRequested.topic, key: `poison ${what}`, value, headers: {} }]);
     await publishEvent(kafka, requested(runId));
-    await until(() => was(runId) && outcomes.includes('dead_lettered'));
+    await until('it is handled, the other a dead letter', () => was(runId) && outcomes.includes('dead_lettered'));
     expect(await deadLetters(`poison ${what}`)).toMatchObject([
       { reason: expect.stringMatching(/./), message: { topic: deadLetterTopic('sensor'), value } },
     ]);
@@ -191,26 +181,28 @@ describe('the way over Kafka', () => {
     await runs.owe('sensor', owed);
     await Promise.all([outbox.flush(), outbox.flush()]);
     expect(await runs.listOwed('sensor')).toEqual([]);
-    await until(() => owed.every(({ key }) => was(key)));
+    await until('what is owed is handled', () => owed.every(({ key }) => was(key)));
   });
 
   it('lets what is being handled end when it stops, and goes on after a start', async () => {
     const runId = nextRun();
     const later = nextRun();
+    let begun = false;
     let ended = false;
     handler = async () => {
+      begun = true;
       await new Promise((resolve) => setTimeout(resolve, 500));
       ended = true;
     };
     await publishEvent(kafka, requested(runId));
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await until('it is being handled', () => begun);
     await transport.close();
     await outbox.close();
     expect(ended).toBe(true);
     await publishEvent(kafka, requested(later));
     handler = async () => undefined;
     startTransport();
-    await until(() => was(later));
+    await until('what came later is handled', () => was(later));
     expect(handled.filter((each) => each.runId === runId)).toHaveLength(1);
   });
 

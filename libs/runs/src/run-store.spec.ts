@@ -2,7 +2,7 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { RunRequested, deadLetterTopic, envelope } from '@music/events';
-import { LocalStack, localDynamoDB } from '@music/testing';
+import { LocalStack, localDynamoDB, until } from '@music/testing';
 import {
   type OwedMessage,
   REPLAYED_HEADER,
@@ -132,13 +132,6 @@ describe('pipeline_runs', () => {
       workers.push(made);
       return made;
     };
-    const until = async (condition: () => Promise<boolean> | boolean) => {
-      for (let i = 0; i < 200; i += 1) {
-        if (await condition()) return;
-        await new Promise((resolve) => setTimeout(resolve, 25));
-      }
-      throw new Error('it did not come to that');
-    };
     beforeEach(() => store.createRun(RUN, new Date()));
     afterEach(async () => {
       await Promise.all(workers.splice(0).map((each) => each.stop(0)));
@@ -151,7 +144,7 @@ describe('pipeline_runs', () => {
         return 'done';
       });
       await Promise.all([1, 2, 3].map(() => one.accept(requested(), {})));
-      await until(async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
@@ -159,7 +152,7 @@ describe('pipeline_runs', () => {
       let calls = 0;
       const one = worker(async () => ((calls += 1) < 6 ? { again: 5 } : 'done'));
       await one.accept(requested(), {});
-      await until(() => calls === 6);
+      await until('it has looked six times', () => calls === 6);
     });
 
     it('goes on with the work of a process that died', async () => {
@@ -170,7 +163,7 @@ describe('pipeline_runs', () => {
         calls += 1;
         return 'done';
       }).start();
-      await until(async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
@@ -178,13 +171,13 @@ describe('pipeline_runs', () => {
       let calls = 0;
       const slow = async (): Promise<WorkOutcome> => {
         calls += 1;
-        await new Promise((resolve) => setTimeout(resolve, 900));
+        await new Promise((resolve) => setTimeout(resolve, 2_500));
         return 'done';
       };
-      const one = worker(slow);
-      worker(slow).start();
+      const one = worker(slow, { leaseMs: 1_000 });
+      worker(slow, { leaseMs: 1_000 }).start();
       await one.accept(requested(), {});
-      await until(async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
@@ -198,7 +191,7 @@ describe('pipeline_runs', () => {
         throw new Error('S3 is down');
       });
       await one.accept(requested(), { traceparent: 't' });
-      await until(async () => (await store.findRun(RUN.runId))?.state === 'failed');
+      await until('there is a dead letter', async () => (await deadLetters()).length === 1);
       expect(calls).toBe(3);
       expect(await store.findRun(RUN.runId)).toMatchObject({
         failedFrom: 'pending',
@@ -223,14 +216,17 @@ describe('pipeline_runs', () => {
         return 'done';
       });
       await one.accept(requested(), {});
-      await until(async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.listWork('sensor')).length === 0);
+      await until(
+        'the run has failed',
+        async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.listWork('sensor')).length === 0,
+      );
       expect(calls).toBe(1);
       broken = false;
       await one.accept(requested(), {});
-      await until(async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
       expect((await store.findRun(RUN.runId))?.state).toBe('failed'); // sent again is not replayed
       await one.accept(requested(), { [REPLAYED_HEADER]: 'true' });
-      await until(async () => (await store.findRun(RUN.runId))?.state === 'pending');
+      await until('the run is pending', async () => (await store.findRun(RUN.runId))?.state === 'pending');
     });
 
     it('gives up on work that kills every process that begins it', async () => {
@@ -239,7 +235,7 @@ describe('pipeline_runs', () => {
       const one = worker(async () => 'done');
       await new Promise((resolve) => setTimeout(resolve, 3_100));
       one.start();
-      await until(async () => (await deadLetters()).length === 1);
+      await until('there is a dead letter', async () => (await deadLetters()).length === 1);
     });
   });
 });
