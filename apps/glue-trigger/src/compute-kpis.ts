@@ -2,14 +2,13 @@ import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
 import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary, compactDay, finishCompactions } from '@music/job-runners';
 import type { DayKpis } from '@music/kpis';
-import { type BatchVerdict, type JobInfo, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
+import { type BatchVerdict, type JobInfo, LAKE_TURN, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { Injectable } from '@nestjs/common';
 import { GlueTriggerConfig } from './glue-trigger.config';
 import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
 
-const TURN = 'lake';
 const TURN_POLL_MS = 1_000;
 
 /** Thrown when a KPI job ended badly and would end badly again. */
@@ -36,7 +35,7 @@ export class ComputeKpis extends StagePerformer {
     const { runId } = work.event.data as RunValidated;
     const found = await runs.findRun(runId);
     if (found?.state !== 'validated') return 'done';
-    const turn = await runs.takeTurn(TURN, 1, runId);
+    const turn = await runs.takeTurn(LAKE_TURN, 1, runId);
     if (turn === undefined) return { again: TURN_POLL_MS };
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
@@ -44,7 +43,7 @@ export class ComputeKpis extends StagePerformer {
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
     if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
     await this.publish(run, job, summaryRef, work);
-    await runs.giveTurnBack(TURN, 1, runId);
+    await runs.giveTurnBack(LAKE_TURN, 1, runId);
     return 'done';
   }
 

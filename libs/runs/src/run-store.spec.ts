@@ -4,6 +4,7 @@ import { LastingError } from '@music/errors';
 import { RunRequested, deadLetterTopic, envelope } from '@music/events';
 import { LocalStack, localDynamoDB, until } from '@music/testing';
 import {
+  LAKE_TURN,
   type OwedMessage,
   REPLAYED_HEADER,
   RunStore,
@@ -101,7 +102,7 @@ describe('pipeline_runs', () => {
   it('leaves a turn to its run where that is replayed while another wants the turn', async () => {
     const [failed, other] = ['scheduled__2024-06-03', 'scheduled__2024-06-04'] as const;
     for (const runId of [failed, other]) await store.createRun({ ...RUN, runId }, new Date());
-    const number = await store.takeTurn('lake', 1, failed);
+    const number = await store.takeTurn(LAKE_TURN, 1, failed);
     await store.transition(failed, 'pending', 'failed', 'sensor');
     const find = store.findRun.bind(store);
     const found = jest.spyOn(store, 'findRun').mockImplementationOnce(async (runId) => {
@@ -109,9 +110,27 @@ describe('pipeline_runs', () => {
       await store.transition(runId, 'failed', 'pending', 'sensor');
       return run;
     });
-    expect(await store.takeTurn('lake', 1, other)).toBeUndefined();
+    expect(await store.takeTurn(LAKE_TURN, 1, other)).toBeUndefined();
     expect(found).toHaveBeenCalledWith(failed);
-    expect(await store.takeTurn('lake', 1, failed)).toBe(number);
+    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(number);
+  });
+
+  it('takes the lake turn from a run that is begun again to compute anew, and from no other', async () => {
+    const [failed, other] = ['scheduled__2024-06-05', 'scheduled__2024-06-06'] as const;
+    for (const runId of [failed, other]) {
+      await store.createRun({ ...RUN, runId }, new Date());
+      await store.transition(runId, 'pending', 'failed', 'sensor');
+    }
+    const reopen = async (runId: string, to: 'validated' | 'published') => [
+      await store.reopen(runId, 'failed', to, ['archiver'], 'glue-trigger', []),
+      await store.transition(runId, to, 'failed', 'archiver'),
+    ];
+    const number = (await store.takeTurn(LAKE_TURN, 1, failed)) ?? NaN;
+    expect(await reopen(other, 'validated')).toEqual([true, true]);
+    expect(await reopen(failed, 'published')).toEqual([true, true]);
+    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(number);
+    expect(await reopen(failed, 'validated')).toEqual([true, true]);
+    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBeGreaterThan(number);
   });
 
   it('counts up', async () => {

@@ -28,7 +28,11 @@ type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
 const runKey = (runId: string) => ({ pk: `run#${runId}`, sk: 'run' });
 const batchKey = (runId: string, batch: number) => ({ pk: `run#${runId}`, sk: `batch#${String(batch).padStart(5, '0')}` });
 const fileKey = (key: string, version: string) => ({ pk: `file#${key}`, sk: version });
+const turnKey = (name: string, slot: number) => ({ pk: `turn#${name}`, sk: String(slot) });
 const workKey = (stage: Stage, id: string) => ({ pk: `work#${stage}`, sk: id });
+
+/** The turn to write the lake, of which there is one. Its number is the version of what its run publishes. */
+export const LAKE_TURN = 'lake';
 
 /** What a stage may change of a run besides its state. */
 export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
@@ -137,7 +141,8 @@ export class RunStore {
 
   /**
    * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets what
-   * that stage and those after it left. Gives false where it is no longer in the state `from`.
+   * that stage and those after it left. A run that is to compute its KPIs again does so in a new turn: no job of the last one
+   * is adopted, and no number is published under its version. Gives false where the run has changed meanwhile.
    */
   async reopen(
     runId: string,
@@ -147,7 +152,11 @@ export class RunStore {
     stage: Stage,
     owes: readonly OutboxMessage[],
   ): Promise<boolean> {
-    const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(to === 'published' ? [] : ['job', 'version', 'days', 'notes'])];
+    const computes = to !== 'published';
+    const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(computes ? ['job', 'version', 'days', 'notes'] : [])];
+    const turn = computes ? await this.findTurn(LAKE_TURN, 1) : undefined;
+    const letGo =
+      turn?.['holder'] === runId ? [{ Delete: { TableName: this.table, Key: turnKey(LAKE_TURN, 1), ...unchangedTurn(turn) } }] : [];
     return this.transact([
       {
         Update: {
@@ -163,6 +172,7 @@ export class RunStore {
           ExpressionAttributeValues: { ':from': from, ':to': to },
         },
       },
+      ...letGo,
       ...this.owing(stage, owes, new Date()),
     ]);
   }
@@ -403,14 +413,13 @@ export class RunStore {
    */
   async takeTurn(name: string, slots: number, runId: string): Promise<number | undefined> {
     for (let slot = 1; slot <= slots; slot += 1) {
-      const key = { pk: `turn#${name}`, sk: String(slot) };
-      const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: key, ConsistentRead: true }));
-      if (Item?.['holder'] === runId) return Number(Item['number']);
-      const holder = Item === undefined ? undefined : await this.findRun(String(Item['holder']));
+      const turn = await this.findTurn(name, slot);
+      if (turn?.['holder'] === runId) return Number(turn['number']);
+      const holder = turn === undefined ? undefined : await this.findRun(String(turn['holder']));
       if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
       const number = await this.nextNumber(`turn-${name}`);
       const taken = await this.transact([
-        { Put: { TableName: this.table, Item: { ...key, holder: runId, number }, ...unchangedTurn(Item) } },
+        { Put: { TableName: this.table, Item: { ...turnKey(name, slot), holder: runId, number }, ...unchangedTurn(turn) } },
         // A holder that has ended may be replayed at this moment: then the turn is still its own.
         ...(holder === undefined ? [] : [this.stillIn(holder)]),
       ]);
@@ -425,13 +434,18 @@ export class RunStore {
         this.dynamo.send(
           new DeleteCommand({
             TableName: this.table,
-            Key: { pk: `turn#${name}`, sk: String(slot) },
+            Key: turnKey(name, slot),
             ConditionExpression: 'holder = :me',
             ExpressionAttributeValues: { ':me': runId },
           }),
         ),
       );
     }
+  }
+
+  private async findTurn(name: string, slot: number): Promise<Record<string, unknown> | undefined> {
+    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: turnKey(name, slot), ConsistentRead: true }));
+    return Item;
   }
 
   /** The next number of a counter, from 1. Numbers may be left out, never given twice. */
