@@ -241,7 +241,14 @@ describe('on Kubernetes', () => {
     await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
     await pipeline.ready();
     const before = await days(['2026-03-01', '2026-03-02']);
+    // One that has not ended, as a run that failed may leave it: it could still write the lake.
+    await pipeline.kubectl('create', 'job', 'stray', '--image=none');
+    await pipeline.kubectl('label', 'job', 'stray', 'music-pipeline/kpi-job=stray');
     const { run_id } = await pipeline.kpis<{ run_id: string }>('backfill', '--from', '2026-03-01', '--to', '2026-03-02');
+    await until('it waits for the stray Job', 60, async () =>
+      /^Job stray of .* has not ended yet/.test((await status(run_id)).job?.waiting ?? ''),
+    );
+    await pipeline.kubectl('delete', 'job', 'stray');
     const executors = new Map<string, Pod>();
     const report = await until(`the end of ${run_id}`, 300, async () => {
       for (const pod of await pipeline.pods('spark-role=executor')) executors.set(pod.metadata.name, pod);

@@ -52,16 +52,20 @@ export class SparkKubernetesRunner implements JobRunner {
 
   /**
    * A Job of the same run and input that is under way or complete is adopted. Its name follows from the run, the input and
-   * how many failed before it, so that two processes cannot make two. Throws as the API server does.
+   * how many failed before it, so that two processes cannot make two. Waits for every other: the Job of a run that failed,
+   * or of an earlier turn, may still be writing the lake. Throws as the API server does.
    */
   async start(job: KpiJob): Promise<JobStart> {
     const args = await prepareSparkJob(this.store, job);
     const { namespace } = this.options;
     const hash = createHash('sha256').update(JSON.stringify(args)).digest('hex').slice(0, 16);
-    const { items } = await this.batch.listNamespacedJob({ namespace, labelSelector: `${LABEL}=${hash}` });
-    const adopted = items.find((each) => !isFailed(each) && each.metadata?.deletionTimestamp === undefined)?.metadata?.name;
+    const { items } = await this.batch.listNamespacedJob({ namespace, labelSelector: LABEL });
+    const own = items.filter(({ metadata }) => metadata?.labels?.[LABEL] === hash);
+    const adopted = own.find((each) => !isFailed(each) && each.metadata?.deletionTimestamp === undefined)?.metadata?.name;
     if (adopted !== undefined) return { jobRunId: adopted };
-    for (let attempt = items.length + 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
+    const other = items.find((each) => !isFailed(each) && !isComplete(each))?.metadata;
+    if (other !== undefined) return { busy: `Job ${other.name} of ${other.annotations?.[RUN] ?? 'an unknown run'} has not ended yet` };
+    for (let attempt = own.length + 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
       const name = `music-kpis-${hash}-${attempt}`;
       try {
         await this.batch.createNamespacedJob({ namespace, body: this.manifest(name, hash, args) });
@@ -87,8 +91,7 @@ export class SparkKubernetesRunner implements JobRunner {
       throw error;
     }
     const logs = `kubectl --namespace ${namespace} logs job/${jobRunId}`;
-    if (condition(there, 'Complete') !== undefined)
-      return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
+    if (isComplete(there)) return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
     const failure = condition(there, 'Failed');
     if (failure === undefined) return { state: 'running', logs };
     const why = `${failure.reason ?? 'Failed'}: ${failure.message ?? 'no message'}`;
@@ -205,6 +208,7 @@ function commandLine(args: Record<string, string>): string[] {
 }
 
 const condition = (job: V1Job, type: string) => job.status?.conditions?.find((each) => each.type === type && each.status === 'True');
+const isComplete = (job: V1Job): boolean => condition(job, 'Complete') !== undefined;
 const isFailed = (job: V1Job): boolean => condition(job, 'Failed') !== undefined;
 
 function codeOf(error: unknown): number | undefined {
