@@ -5,9 +5,9 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { IMAGES } from './image-names.mjs';
 import { root, run, setUp } from './set-up.mjs';
 
-const IMAGES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'cli', 'stack', 'spark'];
 const cluster = path.join(root, '..', 'shared', 'cluster');
 
 setUp({ stack: false, build: false });

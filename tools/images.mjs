@@ -2,16 +2,13 @@
 // IMAGE_BUILD_FLAGS: more arguments for the builder, for example --build-arg NODE_IMAGE=node@sha256:…
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
+import { IMAGES, OTHERS } from './image-names.mjs';
 import { root, run, setUp } from './set-up.mjs';
 
-const APPS = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'cli'];
-const OTHERS = { stack: 'docker/stack/Dockerfile', spark: 'docker/spark/Dockerfile' };
-const ALL = [...APPS, ...Object.keys(OTHERS)];
-
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { tag: { type: 'string', default: 'dev' } } });
-const names = positionals.length > 0 ? positionals : ALL;
-const unknown = names.filter((name) => !ALL.includes(name));
-if (unknown.length > 0) fail(`no image ${unknown.join(', ')}: expected some of ${ALL.join(', ')}`);
+const names = positionals.length > 0 ? positionals : IMAGES;
+const unknown = names.filter((name) => !IMAGES.includes(name));
+if (unknown.length > 0) fail(`no image ${unknown.join(', ')}: expected some of ${IMAGES.join(', ')}`);
 
 const there = (command) => spawnSync(command, ['version'], { stdio: 'ignore' }).status === 0;
 const builder =
