@@ -39,11 +39,12 @@ export class ComputeKpis extends StagePerformer {
     if (turn === undefined) return { again: TURN_POLL_MS };
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
+    if (run === undefined) return { again: TURN_POLL_MS };
     const job = await this.jobOf(run, turn);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
     if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
     await this.publish(run, job, summaryRef, work);
-    await runs.giveTurnBack(LAKE_TURN, 1, runId);
+    await runs.giveTurnBack(LAKE_TURN, 1, runId, turn);
     return 'done';
   }
 
@@ -53,22 +54,28 @@ export class ComputeKpis extends StagePerformer {
 
   /**
    * The turn's number is the version of what the run publishes. In a new turn, others may have written the lake since an
-   * earlier job of this run: what that one computed is forgotten, so that it cannot be published over theirs.
+   * earlier job of this run: what that one computed is forgotten, so that it cannot be published over theirs. From then on
+   * every change of the run is bound to the turn, so that a replica that was away for long cannot bring in what it has from an
+   * earlier one. Gives undefined where the run has changed meanwhile.
    */
-  private async beginTurn(run: Run, turn: number): Promise<Run> {
+  private async beginTurn(run: Run, turn: number): Promise<Run | undefined> {
     if (run.version === turn) return run;
     await finishCompactions(this.runtime.stores.objects, this.config.lakeBucket);
     const changes = { version: turn, job: { engine: (await this.runner).engine } };
-    await this.runtime.stores.runs.updateRun(run.runId, 'validated', changes);
-    return { ...run, ...changes };
+    const begun = await this.runtime.stores.runs.updateRun(run.runId, { state: 'validated', version: run.version }, changes);
+    return begun ? { ...run, ...changes } : undefined;
   }
 
-  /** Starts or adopts the job, and gives its summary once it has one. */
+  /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
   private async finishJob(run: Run, job: KpiJob): Promise<ObjectRef | 'running'> {
     const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
     const note = (info: Omit<JobInfo, 'engine'>) =>
-      this.runtime.stores.runs.updateRun(run.runId, 'validated', { job: { engine: runner.engine, ...info } });
+      this.runtime.stores.runs.updateRun(
+        run.runId,
+        { state: 'validated', version: job.version },
+        { job: { engine: runner.engine, ...info } },
+      );
     // Another engine's job is not looked for: the setting was changed while it ran, and its result would be the same.
     let jobRunId = run.job?.engine === runner.engine && run.job.message === undefined ? run.job.jobRunId : undefined;
     let status: JobStatus = jobRunId === undefined ? { state: 'lost' } : await runner.poll(job, jobRunId, waitMs);
@@ -89,10 +96,9 @@ export class ComputeKpis extends StagePerformer {
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
         return 'running';
       case 'succeeded':
-        await note({ jobRunId, summary: status.summary, logs: status.logs });
-        return status.summary;
+        return (await note({ jobRunId, summary: status.summary, logs: status.logs })) ? status.summary : 'running';
       case 'failed':
-        await note({ jobRunId, message: status.message, logs: status.logs });
+        if (!(await note({ jobRunId, message: status.message, logs: status.logs }))) return 'running';
         if (status.lasting) throw new KpiJobFailed(`KPI job ${jobRunId}: ${status.message}`);
         throw new Error(`KPI job ${jobRunId}: ${status.message}`);
     }
@@ -142,7 +148,7 @@ export class ComputeKpis extends StagePerformer {
       rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
       job: { ...(await runs.findRun(runId))?.job, engine: summary.engine, seconds: summary.seconds },
     };
-    if (await runs.transition(runId, 'validated', 'published', 'glue-trigger', changes, [published]))
+    if (await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published]))
       for (const [outcome, n] of Object.entries({ read: changes.rows.read, kept: changes.rows.kept, ...changes.rows.rejected }))
         this.runtime.metrics.rows.inc({ outcome }, n);
   }

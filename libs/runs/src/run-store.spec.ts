@@ -94,7 +94,7 @@ describe('pipeline_runs', () => {
     expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(1);
     expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBeUndefined();
     expect(await store.takeTurn('run', 2, 'scheduled__2024-06-02')).toBe(2);
-    await store.giveTurnBack('run', 2, 'scheduled__2024-06-02');
+    await store.giveTurnBack('run', 2, 'scheduled__2024-06-02', 2);
     await store.transition('scheduled__2024-06-01', 'pending', 'skipped', 'sensor');
     expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(3);
   });
@@ -130,7 +130,25 @@ describe('pipeline_runs', () => {
     expect(await reopen(failed, 'published')).toEqual([true, true]);
     expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(number);
     expect(await reopen(failed, 'validated')).toEqual([true, true]);
-    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBeGreaterThan(number);
+    const next = (await store.takeTurn(LAKE_TURN, 1, failed)) ?? NaN;
+    expect(next).toBeGreaterThan(number);
+    // A replica that was away since the first turn cannot end the second.
+    await store.giveTurnBack(LAKE_TURN, 1, failed, number);
+    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(next);
+  });
+
+  it('takes from a replica of an earlier turn neither changes nor the next state', async () => {
+    await store.createRun(RUN, new Date());
+    await store.transition(RUN.runId, 'pending', 'failed', 'sensor');
+    await store.transition(RUN.runId, 'failed', 'validated', 'glue-trigger');
+    const at = (version?: number) => ({ state: 'validated', version }) as const;
+    expect(await store.updateRun(RUN.runId, at(), { version: 1 })).toBe(true);
+    expect(await store.updateRun(RUN.runId, at(), { version: 1 })).toBe(false);
+    expect(await store.updateRun(RUN.runId, at(1), { version: 2, job: { engine: 'new' } })).toBe(true);
+    expect(await store.updateRun(RUN.runId, at(1), { job: { engine: 'old' } })).toBe(false);
+    expect(await store.transition(RUN.runId, at(1), 'published', 'glue-trigger')).toBe(false);
+    expect(await store.findRun(RUN.runId)).toMatchObject({ state: 'validated', version: 2, job: { engine: 'new' } });
+    expect(await store.transition(RUN.runId, at(2), 'published', 'glue-trigger')).toBe(true);
   });
 
   it('counts up', async () => {

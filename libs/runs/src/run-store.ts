@@ -34,6 +34,12 @@ const workKey = (stage: Stage, id: string) => ({ pk: `work#${stage}`, sk: id });
 /** The turn to write the lake, of which there is one. Its number is the version of what its run publishes. */
 export const LAKE_TURN = 'lake';
 
+/** Where a run is that has, or is to have, its turn: another turn, with another version, is another place. */
+export interface RunInTurn {
+  readonly state: RunState;
+  readonly version: number | undefined;
+}
+
 /** What a stage may change of a run besides its state. */
 export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
 
@@ -80,19 +86,20 @@ export class RunStore {
 
   /**
    * Moves a run on, together with the messages that the stage owes for it. Gives false, and changes nothing, where the
-   * run is no longer in the state `from`.
+   * run is no longer where it was, `from`.
    */
   async transition(
     runId: string,
-    from: RunState,
+    from: RunState | RunInTurn,
     to: RunState,
     stage: Stage,
     changes: RunChanges = {},
     owes: readonly OutboxMessage[] = [],
     now = new Date(),
   ): Promise<boolean> {
-    if (!TRANSITIONS[from].includes(to)) throw new RangeError(`a run that is ${from} does not become ${to}`);
-    const update = this.updateWhere(runKey(runId), { ...changes, state: to }, 'state', from);
+    const expected = typeof from === 'string' ? { state: from } : { ...from };
+    if (!TRANSITIONS[expected.state].includes(to)) throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
+    const update = this.updateWhere(runKey(runId), { ...changes, state: to }, expected);
     await this.startStage(runId, stage, now);
     const moved = await this.transact([
       { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
@@ -134,9 +141,9 @@ export class RunStore {
     );
   }
 
-  /** Changes what is known of a run in a state, without moving it on. Gives false where it is in another state. */
-  async updateRun(runId: string, state: RunState, changes: RunChanges): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(runKey(runId), changes, 'state', state))));
+  /** Changes what is known of a run in its turn, without moving it on. Gives false where it is no longer there. */
+  async updateRun(runId: string, at: RunInTurn, changes: RunChanges): Promise<boolean> {
+    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(runKey(runId), changes, { ...at }))));
   }
 
   /**
@@ -231,7 +238,7 @@ export class RunStore {
     owes: readonly OutboxMessage[] = [],
   ): Promise<boolean> {
     return this.transact([
-      { Update: this.updateWhere(batchKey(runId, batch), { ...changes, state: to }, 'state', from) },
+      { Update: this.updateWhere(batchKey(runId, batch), { ...changes, state: to }, { state: from }) },
       ...this.owing(stage, owes, new Date()),
     ]);
   }
@@ -270,7 +277,7 @@ export class RunStore {
 
   /** Writes what became of a file, as long as it is this run's. */
   async updateFile(key: string, version: string, runId: string, changes: Partial<LedgerEntry>): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(fileKey(key, version), changes, 'runId', runId))));
+    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(fileKey(key, version), changes, { runId }))));
   }
 
   /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */
@@ -335,7 +342,7 @@ export class RunStore {
   /** Gives false where the lease was lost. */
   async renewWork(stage: Stage, id: string, owner: string, until: number): Promise<boolean> {
     return this.ifCondition(
-      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { leaseUntil: until }, 'leaseOwner', owner))),
+      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { leaseUntil: until }, { leaseOwner: owner }))),
     );
   }
 
@@ -347,7 +354,7 @@ export class RunStore {
     next: { notBefore: number; attempts: number; claims: number; lastError?: string },
   ): Promise<boolean> {
     return this.ifCondition(
-      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { ...next, leaseUntil: 0 }, 'leaseOwner', owner))),
+      this.dynamo.send(new UpdateCommand(this.updateWhere(workKey(stage, id), { ...next, leaseUntil: 0 }, { leaseOwner: owner }))),
     );
   }
 
@@ -428,15 +435,15 @@ export class RunStore {
     return undefined;
   }
 
-  async giveTurnBack(name: string, slots: number, runId: string): Promise<void> {
+  /** Ends a run's turn of that number; a later one of the same run goes on. */
+  async giveTurnBack(name: string, slots: number, runId: string, number: number): Promise<void> {
     for (let slot = 1; slot <= slots; slot += 1) {
       await this.ifCondition(
         this.dynamo.send(
           new DeleteCommand({
             TableName: this.table,
             Key: turnKey(name, slot),
-            ConditionExpression: 'holder = :me',
-            ExpressionAttributeValues: { ':me': runId },
+            ...unchangedTurn({ holder: runId, number }),
           }),
         ),
       );
@@ -466,17 +473,22 @@ export class RunStore {
   // ---- inside
 
   /** Sets every field that has a value, where an attribute has the value that is expected. */
-  private updateWhere(key: { pk: string; sk: string }, changes: object, attribute: 'state' | 'runId' | 'leaseOwner', expected: string) {
+  /** An update of what is as expected; undefined is what must not be there. */
+  private updateWhere(key: { pk: string; sk: string }, changes: object, expected: Record<string, unknown>) {
     const fields = Object.entries(changes).filter(([, value]) => value !== undefined);
     const names = Object.fromEntries(fields.map(([name], i) => [`#f${i}`, name]));
     const values = Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value]));
+    const conditions = Object.entries(expected).map(([name, value], i) => ({ name: `#e${i}`, is: name, to: `:e${i}`, value }));
+    const present = conditions.filter(({ value }) => value !== undefined);
     return {
       TableName: this.table,
       Key: key,
       UpdateExpression: `SET ${fields.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
-      ConditionExpression: '#expected = :expected',
-      ExpressionAttributeNames: { ...names, '#expected': attribute } as Record<string, string>,
-      ExpressionAttributeValues: { ...values, ':expected': expected } as Record<string, unknown>,
+      ConditionExpression: conditions
+        .map(({ name, to, value }) => (value === undefined ? `attribute_not_exists(${name})` : `${name} = ${to}`))
+        .join(' AND '),
+      ExpressionAttributeNames: { ...names, ...Object.fromEntries(conditions.map(({ name, is }) => [name, is])) },
+      ExpressionAttributeValues: { ...values, ...Object.fromEntries(present.map(({ to, value }) => [to, value])) },
     };
   }
 
