@@ -29,6 +29,6 @@ it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', asy
       }
     });
   main.kill(signal);
-  await until('all of them have ended', () => running().length === 0);
+  await until('all of them have ended', () => running().length === 0, 20_000);
   await rm(logs, { recursive: true, force: true });
 });

@@ -4,8 +4,8 @@ import path from 'node:path';
 import { GlueClient } from '@aws-sdk/client-glue';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
-import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import type { RunState } from '@music/runs';
+import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
 import { Child, FaultProxies, GlueEndpoint, LocalStack, until, workspaceRoot } from '@music/testing';
 

@@ -34,6 +34,12 @@ const workKey = (stage: Stage, id: string) => ({ pk: `work#${stage}`, sk: id });
 /** The turn to write the lake, of which there is one. Its number is the version of what its run publishes. */
 export const LAKE_TURN = 'lake';
 
+/** A slot that a run has to itself, and how the run's taking of it is numbered. */
+interface Turn {
+  readonly holder: string;
+  readonly number: number;
+}
+
 /** Where a run is that has, or is to have, its turn: another turn, with another version, is another place. */
 export interface RunInTurn {
   readonly state: RunState;
@@ -97,7 +103,7 @@ export class RunStore {
     owes: readonly OutboxMessage[] = [],
     now = new Date(),
   ): Promise<boolean> {
-    const expected = typeof from === 'string' ? { state: from } : { ...from };
+    const expected = typeof from === 'string' ? { state: from } : from;
     if (!TRANSITIONS[expected.state].includes(to)) throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
     const update = this.updateWhere(runKey(runId), { ...changes, state: to }, expected);
     await this.startStage(runId, stage, now);
@@ -143,7 +149,7 @@ export class RunStore {
 
   /** Changes what is known of a run in its turn, without moving it on. Gives false where it is no longer there. */
   async updateRun(runId: string, at: RunInTurn, changes: RunChanges): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(runKey(runId), changes, { ...at }))));
+    return this.ifCondition(this.dynamo.send(new UpdateCommand(this.updateWhere(runKey(runId), changes, at))));
   }
 
   /**
@@ -162,8 +168,7 @@ export class RunStore {
     const computes = to !== 'published';
     const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(computes ? ['job', 'version', 'days', 'notes'] : [])];
     const turn = computes ? await this.findTurn(LAKE_TURN, 1) : undefined;
-    const letGo =
-      turn?.['holder'] === runId ? [{ Delete: { TableName: this.table, Key: turnKey(LAKE_TURN, 1), ...unchangedTurn(turn) } }] : [];
+    const letGo = turn?.holder === runId ? [{ Delete: { TableName: this.table, Key: turnKey(LAKE_TURN, 1), ...unchangedTurn(turn) } }] : [];
     return this.transact([
       {
         Update: {
@@ -421,8 +426,8 @@ export class RunStore {
   async takeTurn(name: string, slots: number, runId: string): Promise<number | undefined> {
     for (let slot = 1; slot <= slots; slot += 1) {
       const turn = await this.findTurn(name, slot);
-      if (turn?.['holder'] === runId) return Number(turn['number']);
-      const holder = turn === undefined ? undefined : await this.findRun(String(turn['holder']));
+      if (turn?.holder === runId) return turn.number;
+      const holder = turn === undefined ? undefined : await this.findRun(turn.holder);
       if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
       const number = await this.nextNumber(`turn-${name}`);
       const taken = await this.transact([
@@ -450,9 +455,9 @@ export class RunStore {
     }
   }
 
-  private async findTurn(name: string, slot: number): Promise<Record<string, unknown> | undefined> {
+  private async findTurn(name: string, slot: number): Promise<Turn | undefined> {
     const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.table, Key: turnKey(name, slot), ConsistentRead: true }));
-    return Item;
+    return Item as Turn | undefined;
   }
 
   /** The next number of a counter, from 1. Numbers may be left out, never given twice. */
@@ -472,23 +477,23 @@ export class RunStore {
 
   // ---- inside
 
-  /** Sets every field that has a value, where an attribute has the value that is expected. */
-  /** An update of what is as expected; undefined is what must not be there. */
-  private updateWhere(key: { pk: string; sk: string }, changes: object, expected: Record<string, unknown>) {
+  /** Sets every field that has a value, where attributes have the values that are expected; undefined: where they are not there. */
+  private updateWhere(key: { pk: string; sk: string }, changes: object, expected: object) {
     const fields = Object.entries(changes).filter(([, value]) => value !== undefined);
     const names = Object.fromEntries(fields.map(([name], i) => [`#f${i}`, name]));
     const values = Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value]));
-    const conditions = Object.entries(expected).map(([name, value], i) => ({ name: `#e${i}`, is: name, to: `:e${i}`, value }));
-    const present = conditions.filter(({ value }) => value !== undefined);
+    const conditions: [string, unknown][] = Object.entries(expected);
+    const expectedNames = Object.fromEntries(conditions.map(([name], i) => [`#e${i}`, name]));
+    const expectedValues = Object.fromEntries(conditions.flatMap(([, value], i) => (value === undefined ? [] : [[`:e${i}`, value]])));
     return {
       TableName: this.table,
       Key: key,
       UpdateExpression: `SET ${fields.map((_, i) => `#f${i} = :f${i}`).join(', ')}`,
       ConditionExpression: conditions
-        .map(({ name, to, value }) => (value === undefined ? `attribute_not_exists(${name})` : `${name} = ${to}`))
+        .map(([, value], i) => (value === undefined ? `attribute_not_exists(#e${i})` : `#e${i} = :e${i}`))
         .join(' AND '),
-      ExpressionAttributeNames: { ...names, ...Object.fromEntries(conditions.map(({ name, is }) => [name, is])) },
-      ExpressionAttributeValues: { ...values, ...Object.fromEntries(present.map(({ to, value }) => [to, value])) },
+      ExpressionAttributeNames: { ...names, ...expectedNames },
+      ExpressionAttributeValues: { ...values, ...expectedValues },
     };
   }
 
@@ -549,12 +554,12 @@ function isConditionFailure(error: unknown): boolean {
 }
 
 /** That a turn is as it was read. */
-function unchangedTurn(turn: Record<string, unknown> | undefined) {
+function unchangedTurn(turn: Turn | undefined) {
   if (turn === undefined) return { ConditionExpression: 'attribute_not_exists(pk)' };
   return {
     ConditionExpression: 'holder = :holder AND #number = :number',
     ExpressionAttributeNames: { '#number': 'number' },
-    ExpressionAttributeValues: { ':holder': turn['holder'], ':number': turn['number'] },
+    ExpressionAttributeValues: { ':holder': turn.holder, ':number': turn.number },
   };
 }
 
