@@ -2,16 +2,16 @@
 
 It runs the models of glue/sql/ as they stand. Arguments, in Glue's convention; others are ignored:
 
-  --RUN_ID             the run whose listens are added to the lake
-  --S3_SOURCE_PATH     JSON: {"listens": [path, …], "songs": [path, …], "users": [path, …]} of Parquet objects;
-                       a backfill has no listens but {"dates": ["YYYY-MM-DD", …], …}, the days to compute again
-  --S3_LAKE_PATH       the lake bucket; listens are below listens/date=D/run=R/
+  --RUN_ID             the run whose listens are told from those of others
+  --S3_SOURCE_PATH     JSON: {"dates": ["YYYY-MM-DD", …], "songs": [path, …], "users": [path, …]}: the days to compute, ascending, and
+                       Parquet objects
+  --S3_LAKE_PATH       the lake bucket; listens are below listens/date=D/run=R/, as they were delivered
   --S3_RESULT_PATH     folder for the result: date=D.json for each affected day, at the end summary.json
   --SQL_PATH           folder of the models
   --KPI_VERSION        not read here: it tells this job from one of an earlier turn to write the lake
   --KEEP_UNKNOWN_TRACKS  true: listens of tracks that songs does not have count as genre Unknown; false: they do not
 
-Running it again for the same run replaces what it wrote. It ends with an error, and without a summary, where
+It writes nothing but its result. Running it again for the same run replaces that. It ends with an error, and without a summary, where
 anything of it did not succeed.
 """
 
@@ -36,8 +36,6 @@ SESSION = {
     # Text is compared by its bytes; DuckDB writes instants without a zone, and so does this job.
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
-    # Only the partitions that get rows are replaced: the run's own in each of its days.
-    "spark.sql.sources.partitionOverwriteMode": "dynamic",
 }
 LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE"
 SONGS = "track_id STRING, track_name STRING, artists STRING, track_genre STRING, duration_ms BIGINT, popularity BIGINT"
@@ -81,36 +79,21 @@ class KpiJob:
         self.keep_unknown_tracks = arguments.KEEP_UNKNOWN_TRACKS.upper()
 
     def run(self, began: float) -> None:
+        dates = self.source["dates"]
         self.view("songs", self.parquet(SONGS, self.source["songs"]))
         self.view("users", self.parquet(USERS, self.source["users"]))
-        self.keep("catalogue")
-        self.view("run_listens", self.parquet(LISTENS, self.source.get("listens", [])))
-        dates = self.source.get("dates") or self.column("SELECT DISTINCT CAST(listen_date AS STRING) FROM run_listens ORDER BY 1")
-        if self.source.get("listens"):
-            self.add_to_lake(dates)
-        else:
-            self.view("new_listens", self.parquet(LISTENS, []))
-            self.view("day_listens", self.parquet(LISTENS, self.lake_folders(dates, own=True)))
-        self.view("counted_listens", self.model("counted_listens"))
+        own = self.parquet(LISTENS, self.lake_folders(dates, own=True)).withColumn("of_run", F.lit(1))
+        lake = self.parquet(LISTENS, self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
+        self.view("listens", own.unionByName(lake))
+        # Spark parts and spills by itself, so all listens are one bucket.
+        for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day"):
+            self.keep(name)
+        for name in ("genre_listeners", "day_listeners", "unknown_listeners"):
+            self.view(name, self.model(name))
         for name in ("track_genre_day", "genre_day"):
             self.keep(name)
         self.write_days(dates)
         self.write_summary(dates, began)
-
-    def add_to_lake(self, dates: list[str]) -> None:
-        """Writes the run's new listens, and reads them back, so that they are not computed once more."""
-        self.view("lake_listens", self.parquet(LISTENS, self.lake_folders(dates, own=False)))
-        self.view("new_listens", self.model("new_listens"))
-        (
-            # Whole days in few files, and none too large.
-            self.spark.sql("SELECT /*+ REBALANCE(listen_date) */ *, listen_date AS date FROM new_listens")
-            .withColumn("run", F.lit(self.run_id))
-            .write.mode("overwrite")
-            .partitionBy("date", "run")
-            .parquet(f"{self.lake}/listens")
-        )
-        self.view("new_listens", self.parquet(LISTENS, self.lake_folders(dates, own=True, others=False)))
-        self.view("day_listens", self.spark.sql("SELECT * FROM new_listens UNION ALL SELECT * FROM lake_listens"))
 
     def write_days(self, dates: list[str]) -> None:
         """One JSON object a day. Its rows are few: some for each genre."""
@@ -152,14 +135,14 @@ class KpiJob:
         texts = (f"{name}\0{self.files.read(f'{self.sql_path}/{name}')}\0" for name in names)
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
-    def lake_folders(self, dates: list[str], own: bool, others: bool = True) -> list[str]:
-        """The lake's folders of these days: those of this run, those of other runs, or both."""
+    def lake_folders(self, dates: list[str], own: bool) -> list[str]:
+        """The lake's folders of these days: those of this run, or those of others."""
         mine = f"run={self.run_id}"
         return [
             folder
             for date in dates
             for folder in self.files.folders(f"{self.lake}/listens/date={date}")
-            if (own if folder.endswith(f"/{mine}") else others)
+            if folder.endswith(f"/{mine}") == own
         ]
 
     def model(self, name: str) -> DataFrame:

@@ -1,15 +1,5 @@
--- Rule 4. Listeners are counted from the listens themselves, since one listener may hear many tracks of a genre.
-WITH listeners AS (
-    SELECT
-        counted_listens.listen_date,
-        COALESCE(catalogue.genre, 'Unknown') AS genre,
-        COUNT(DISTINCT counted_listens.user_id) AS unique_listeners
-    FROM counted_listens
-    LEFT JOIN catalogue ON catalogue.track_id = counted_listens.track_id
-    GROUP BY counted_listens.listen_date, COALESCE(catalogue.genre, 'Unknown')
-),
-
-listening AS (
+-- Rule 4. Listeners are counted apart, since one listener may hear many tracks of a genre.
+WITH listening AS (
     SELECT
         listen_date,
         genre,
@@ -17,13 +7,20 @@ listening AS (
         SUM(listen_count * duration_ms) AS total_listening_ms
     FROM track_genre_day
     GROUP BY listen_date, genre
+),
+
+listeners_of_genre AS (
+    SELECT listen_date, genre, SUM(unique_listeners) AS unique_listeners
+    FROM genre_listeners
+    GROUP BY listen_date, genre
 )
 
 SELECT
     listening.listen_date,
     listening.genre,
     CAST(listening.listen_count AS BIGINT) AS listen_count,
-    listeners.unique_listeners,
+    CAST(listeners_of_genre.unique_listeners AS BIGINT) AS unique_listeners,
     CAST(listening.total_listening_ms AS BIGINT) AS total_listening_ms
 FROM listening
-INNER JOIN listeners ON listeners.listen_date = listening.listen_date AND listeners.genre = listening.genre
+INNER JOIN listeners_of_genre
+    ON listeners_of_genre.listen_date = listening.listen_date AND listeners_of_genre.genre = listening.genre

@@ -1,24 +1,24 @@
--- Rule 8: a listener that users does not have is counted, not dropped.
+-- What the run's rows came to.
 WITH known_tracks AS (
-    SELECT track_id FROM catalogue GROUP BY track_id
+    SELECT track FROM catalogue WHERE is_known = 1 GROUP BY track
 ),
 
-known_users AS (
-    SELECT user_id FROM users GROUP BY user_id
-),
-
-checked AS (
+new_listens AS (
     SELECT
-        CASE WHEN known_tracks.track_id IS NULL THEN 1 ELSE 0 END AS unknown_track,
-        CASE WHEN known_users.user_id IS NULL THEN 1 ELSE 0 END AS unknown_user
-    FROM new_listens
-    LEFT JOIN known_tracks ON known_tracks.track_id = new_listens.track_id
-    LEFT JOIN known_users ON known_users.user_id = new_listens.user_id
+        SUM(track_day.new_listens) AS new_listens,
+        SUM(CASE WHEN known_tracks.track IS NULL THEN track_day.new_listens ELSE 0 END) AS unknown_track_listens
+    FROM track_day
+    LEFT JOIN known_tracks ON known_tracks.track = track_day.track
+),
+
+unknown AS (
+    SELECT SUM(unknown_user_listens) AS unknown_user_listens FROM unknown_listeners
 )
 
 SELECT
-    (SELECT COUNT(*) FROM run_listens) AS run_rows,
-    COUNT(*) AS new_listens,
-    CAST(COALESCE(SUM(unknown_track), 0) AS BIGINT) AS unknown_track_listens,
-    CAST(COALESCE(SUM(unknown_user), 0) AS BIGINT) AS unknown_user_listens
-FROM checked
+    (SELECT COUNT(*) FROM listens WHERE of_run = 1) AS run_rows,
+    CAST(COALESCE(new_listens.new_listens, 0) AS BIGINT) AS new_listens,
+    CAST(COALESCE(new_listens.unknown_track_listens, 0) AS BIGINT) AS unknown_track_listens,
+    CAST(COALESCE(unknown.unknown_user_listens, 0) AS BIGINT) AS unknown_user_listens
+FROM new_listens
+CROSS JOIN unknown

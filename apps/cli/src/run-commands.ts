@@ -1,4 +1,4 @@
-import { lakeDates } from '@music/job-runners';
+import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
 import { type RunReport, describeRun, requestBackfill, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';

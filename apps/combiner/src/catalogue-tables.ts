@@ -7,9 +7,12 @@ export const TABLE_VERSION = 1;
 
 const MAX_TEXT_LENGTH = 1_000; // a DynamoDB item takes 400 KB
 
-/** SQL that types a songs or users file (rules 5, 6 and 8); rows without an id are left out. Parameter: `$blanks`. */
-export function typeTable(kind: Exclude<FileKind, 'streams'>, csv: CsvSource): string {
-  const clean = (name: string) => trimmed(csv.column(name));
+/**
+ * SQL that types a songs or users file (rules 5, 6 and 8); rows without an id are left out. Parameter: `$blanks`, but for files that
+ * are plain.
+ */
+export function typeTable(kind: Exclude<FileKind, 'streams'>, csv: CsvSource, plain: boolean): string {
+  const clean = (name: string) => trimmed(csv.column(name), plain);
   const shortened = (name: string) => `left(${clean(name)}, ${MAX_TEXT_LENGTH}) AS ${name}`;
   // A whole number, also as spreadsheets and pandas write it: 219505.0
   const whole = (name: string) =>

@@ -137,17 +137,46 @@ describe('combining a batch', () => {
     ]);
   });
 
-  it('writes several Parquet objects, each with whole files', async () => {
-    const { evidence, rows } = await combine(
-      Array.from({ length: 5 }, (_, i) => HEADER + GOOD + `${i},t2,2024-06-25 10:00:00\n`),
-      { rowsPerPart: 4, filesTogether: 1 },
-    );
-    expect(evidence.parts.map(({ files, rows: n }) => [files, n])).toEqual([
-      [[0, 1], 4],
-      [[2, 3], 4],
-      [[4], 2],
+  it('writes a Parquet object a day, with the files that are in it', async () => {
+    const { evidence, rows } = await combine([
+      HEADER + GOOD + '2,t2,2024-06-26 10:00:00\n',
+      `${HEADER}3,t1,2024-06-26 10:00:00\n,t1,2024-06-25 10:00:00\n`,
     ]);
-    expect(rows).toHaveLength(10);
+    expect(evidence.parts.map(({ object, files }) => [object.date, files])).toEqual([
+      ['2024-06-25', [0]],
+      ['2024-06-26', [0, 1]],
+    ]);
+    expect(rows).toHaveLength(3);
+  });
+
+  it('writes rows of very many days into one object', async () => {
+    const day = (n: number) => new Date(Date.UTC(2020, 0, n)).toISOString().slice(0, 10);
+    const { evidence, rows } = await combine([HEADER + Array.from({ length: 400 }, (_, i) => `1,t1,${day(i)} 10:00:00\n`).join('')]);
+    expect(evidence.parts.map(({ object, files }) => [object.date, files])).toEqual([[undefined, [0]]]);
+    expect(rows).toHaveLength(400);
+  });
+
+  it('places bad rows of files that are read together, with lines that cannot be read in between', async () => {
+    const broken = '9,"t1"x,2024-06-25 10:00:00\n';
+    const { evidence, bad } = await combine([
+      HEADER + GOOD + broken + ',t1,2024-06-25 10:00:00\n',
+      HEADER + GOOD,
+      `${HEADER}"8",t1,2024-06-25 10:00:00\n${GOOD}7,,2024-06-25 10:00:00\n`,
+      `${HEADER}${GOOD}${GOOD} ,t1,2024-06-25 10:00:00\n6,t1,\n`,
+    ]);
+    expect(evidence.files.map(({ rows, rejected }) => [rows, rejected])).toEqual([
+      [3, { missing_user_id: 1, malformed_row: 1 }],
+      [1, {}],
+      [3, { missing_track_id: 1 }],
+      [4, { missing_user_id: 1, missing_listen_time: 1 }],
+    ]);
+    expect(bad.map((line) => line.split(',').slice(0, 3).join(','))).toEqual([
+      '0,2,malformed_row',
+      '0,3,missing_user_id',
+      '2,3,missing_track_id',
+      '3,3,missing_user_id',
+      '3,4,missing_listen_time',
+    ]);
   });
 
   it('passes over a line of 50 MB in a large file with a reason', async () => {

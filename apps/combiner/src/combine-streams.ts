@@ -6,7 +6,8 @@ import { CombineBatch } from './combine-batch';
 import { CombinerConfig } from './combiner.config';
 
 const FILES_AHEAD = 8;
-const FILES_TOGETHER = 100;
+/** Two or three statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the lake. */
+const TOGETHER = { files: 500, bytes: 128 * 2 ** 20 };
 
 /** Combines one batch and says so, once. */
 @Injectable()
@@ -26,8 +27,7 @@ export class CombineStreams extends StagePerformer {
         engine: config.duckdbLimits,
         maxFileBytes: config.maxFileMb * 2 ** 20,
         maxRowBytes: config.maxRowKb * 2 ** 10,
-        rowsPerPart: config.rowsPerPart,
-        filesTogether: FILES_TOGETHER,
+        together: TOGETHER,
         filesAhead: FILES_AHEAD,
       },
       runtime.scratch,

@@ -17,10 +17,4 @@ export class CombinerConfig extends EngineServiceConfig {
   @Min(64)
   @Max(65_536)
   maxRowKb: number = 1_024;
-
-  @Setting('ROWS_PER_PART', 'rows after which a Parquet object of a batch is closed')
-  @IsInt()
-  @Min(1)
-  @Max(100_000_000)
-  rowsPerPart: number = 2_000_000;
 }

@@ -14,7 +14,6 @@ const ENGINE = { memoryBytes: 256 * 2 ** 20, threads: 2 };
 export interface CombiningOptions {
   readonly zones?: { readonly source: string; readonly kpi: string };
   readonly filesTogether?: number;
-  readonly rowsPerPart?: number;
   readonly songs?: string;
   readonly maxRowBytes?: number;
   readonly maxFileBytes?: number;
@@ -72,8 +71,7 @@ export class Combining {
         engine: ENGINE,
         maxFileBytes: options.maxFileBytes ?? 10 ** 9,
         maxRowBytes: options.maxRowBytes ?? 2 ** 20,
-        rowsPerPart: options.rowsPerPart ?? 1_000_000,
-        filesTogether: options.filesTogether ?? 100,
+        together: { files: options.filesTogether ?? 100, bytes: 10 ** 9 },
         filesAhead: 3,
       },
       this.scratch,

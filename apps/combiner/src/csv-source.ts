@@ -4,10 +4,15 @@ import { textList } from '@music/duckdb';
 export const MALFORMED = 'malformed';
 
 export interface CsvSource {
-  /** A table function call whose columns are `c0`, `c1`, … and `extra`: what is right of the header's columns. */
+  /** A table function call, or a query in brackets, whose columns are `c0`, `c1`, … and `extra`: what is right of the header's columns. */
   readonly from: string;
   /** The column that has a name, as SQL. No name of a file gets into the SQL. */
   column(name: string): string;
+  /**
+   * Some of the files once more, each row with its `place` from 1 among all of them. `where` may leave rows out, which keep no place of
+   * the others.
+   */
+  of(files: readonly string[], where: (csv: CsvSource) => string | undefined): CsvSource;
 }
 
 /**
@@ -21,16 +26,24 @@ export function csvSource(
   options: { maxRowBytes: number; sequential: boolean; strict: boolean },
 ): CsvSource {
   const columns = [...header.map((_, i) => `c${i}`), 'extra'].map((name) => `'${name}': 'VARCHAR'`).join(', ');
-  return {
-    from: `read_csv(${textList(files)}, filename = true, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',
+  const from = `read_csv(${textList(files)}, filename = true, columns = {${columns}}, header = false, skip = 1, auto_detect = false, delim = ',', quote = '"', escape = '"',
       null_padding = true, ignore_errors = true, store_rejects = true, rejects_table = '${MALFORMED}', rejects_scan = '${MALFORMED}_scan',
-      strict_mode = ${options.strict}, max_line_size = ${options.maxRowBytes}, parallel = ${!options.sequential})`,
+      strict_mode = ${options.strict}, max_line_size = ${options.maxRowBytes}, parallel = ${!options.sequential})`;
+  const source: CsvSource = {
+    from,
     column: (name) => {
       const index = header.indexOf(name);
       if (index < 0) throw new RangeError(`no column ${name}`);
       return `c${index}`;
     },
+    of: (some, where) => {
+      const these = csvSource(some, header, options);
+      const condition = where(these);
+      const numbered = `SELECT *, row_number() OVER () AS place FROM ${these.from}`;
+      return { ...these, from: `(SELECT * FROM (${numbered})${condition === undefined ? '' : ` WHERE ${condition}`})` };
+    },
   };
+  return source;
 }
 
 export const dropMalformed = `DROP TABLE IF EXISTS ${MALFORMED}; DROP TABLE IF EXISTS ${MALFORMED}_scan`;

@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
 import type { FileReason } from '@music/contracts';
@@ -8,12 +8,16 @@ const COMMA = 0x2c;
 const LF = 0x0a;
 const CR = 0x0d;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
+/** Bytes that a plain file has not: tab, vertical tab, form feed, carriage return, quote. */
+const NOT_PLAIN = [0x09, 0x0b, 0x0c, CR, QUOTE];
 const LONG_LINE_BYTES = 2 ** 16;
 
 export interface CsvInspection {
   readonly sha256: string;
   /** Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long lines. */
   readonly sequential: boolean;
+  /** Whether it is ASCII without quotes and without blanks other than spaces and line feeds, so that its values are quick to look at. */
+  readonly plain: boolean;
   readonly defect?: FileReason;
   readonly detail?: string;
 }
@@ -35,12 +39,14 @@ export class CsvInspector extends Transform {
   private hasQuotedBreaks = false;
   private hasLongLines = false;
   private lineStart = 0;
+  private plain = true;
   private defect: { reason: FileReason; detail: string } | undefined;
 
   override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
     this.hash.update(chunk);
     if (this.defect === undefined) {
       this.checkText(chunk);
+      this.plain &&= isAscii(chunk) && !NOT_PLAIN.some((byte) => chunk.includes(byte));
       if (this.head.length < BOM.length) this.head = Buffer.concat([this.head, chunk.subarray(0, BOM.length - this.head.length)]);
       this.followQuotes(chunk);
       this.measureLines(chunk);
@@ -57,6 +63,7 @@ export class CsvInspector extends Transform {
     return {
       sha256: this.hash.digest('hex'),
       sequential: this.hasQuotedBreaks || this.hasLongLines,
+      plain: this.plain,
       defect: this.defect?.reason,
       detail: this.defect?.detail,
     };

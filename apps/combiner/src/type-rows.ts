@@ -13,15 +13,18 @@ const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is ab
 
 /**
  * SQL that types the rows of stream files (rules 1 and 2): `filename`, `user_id`, `track_id`, `listened_at` (UTC), `listen_date`,
- * `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written.
+ * `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written; and those columns of `also` that the
+ * source has besides. `plain`: see CsvInspection.
  * Parameters: `$blanks`, and `$source_zone` and `$kpi_zone` where they are not UTC (see `zoneParameters`).
  */
-export function typeRows(csv: CsvSource, zones: TimeZones): string {
+export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also: readonly string[] = []): string {
+  const passed = also.map((name) => `, ${name}`).join('');
+  const id = (name: string) => `${trimmed(csv.column(name), plain)} AS ${name}`;
   const toUtc = (local: string) => (zones.source === 'UTC' ? local : `timezone('UTC', timezone($source_zone, ${local}))`);
   const day = zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
   return `
     WITH written AS (
-      SELECT ${trimmed(csv.column('user_id'))} AS user_id, ${trimmed(csv.column('track_id'))} AS track_id, ${csv.column('listen_time')} AS written, extra, filename
+      SELECT ${id('user_id')}, ${id('track_id')}, ${csv.column('listen_time')} AS written, extra, filename${passed}
       FROM ${csv.from}
     ),
     -- What reads back as it was written is a real date and time in the usual form; only the rest needs the slow way.
@@ -30,7 +33,7 @@ export function typeRows(csv: CsvSource, zones: TimeZones): string {
       FROM written
     ),
     trimmed AS (
-      SELECT *, CASE WHEN local IS NOT NULL THEN written ELSE ${trimmed('written')} END AS listen_time
+      SELECT *, CASE WHEN local IS NOT NULL THEN written ELSE ${trimmed('written', false)} END AS listen_time
       FROM usual
     ),
     timed AS (
@@ -53,7 +56,7 @@ export function typeRows(csv: CsvSource, zones: TimeZones): string {
         WHEN listen_time IS NULL THEN 'missing_listen_time'
         WHEN listen_date IS NULL OR listen_date NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN 'invalid_listen_time'
       END AS reason,
-      CASE WHEN reason IS NOT NULL THEN listen_time END AS listen_time
+      CASE WHEN reason IS NOT NULL THEN listen_time END AS listen_time${passed}
     FROM dated`;
 }
 
@@ -61,9 +64,17 @@ export function zoneParameters(zones: TimeZones): Record<string, string> {
   return { ...(zones.source === 'UTC' ? {} : { source_zone: zones.source }), ...(zones.kpi === 'UTC' ? {} : { kpi_zone: zones.kpi }) };
 }
 
-/** SQL of a column without the blanks around it, null where nothing is left. Parameter: `$blanks`. */
-export function trimmed(column: string): string {
-  // Most values have no blank to take off; to see that is ten times as fast as to take some off.
+/** SQL that is true of rows that lack an id or a time: of at least those, where more is to be seen of them. Parameter: `$blanks`. */
+export function blankIds(csv: CsvSource, plain: boolean): string {
+  return (['user_id', 'track_id', 'listen_time'] as const).map((name) => `${trimmed(csv.column(name), plain)} IS NULL`).join(' OR ');
+}
+
+/**
+ * SQL of a column without the blanks around it, null where nothing is left. Most values have no blank to take off, and to see that is
+ * many times as fast as to take some off. Parameter: `$blanks`, but for files that are plain.
+ */
+export function trimmed(column: string, plain: boolean): string {
+  if (plain) return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
   return `CASE WHEN regexp_full_match(${column}, '[!-~]+') THEN ${column} ELSE nullif(trim(${column}, $blanks), '') END`;
 }
 

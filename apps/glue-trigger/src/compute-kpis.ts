@@ -1,15 +1,20 @@
 import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
-import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary, compactDay, finishCompactions } from '@music/job-runners';
+import type { JobRunner, JobStatus, KpiJob, KpiJobSummary } from '@music/job-runners';
 import type { DayKpis } from '@music/kpis';
+import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
 import { type BatchVerdict, type JobInfo, LAKE_TURN, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
+import { mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
+import { ulid } from 'ulid';
 import { GlueTriggerConfig } from './glue-trigger.config';
 import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
 
 const TURN_POLL_MS = 1_000;
+const DAYS_PUBLISHED_AT_ONCE = 8;
+const VERDICTS_READ_AT_ONCE = 8;
 
 /** Thrown when a KPI job ended badly and would end badly again. */
 export class KpiJobFailed extends LastingError {}
@@ -40,8 +45,8 @@ export class ComputeKpis extends StagePerformer {
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
     if (run === undefined) return { again: TURN_POLL_MS };
-    const job = await this.jobOf(run, turn);
-    const summaryRef = run.job?.summary ?? (await this.finishJob(run, job));
+    const { job, input } = await this.jobOf(run, turn, work);
+    const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input));
     if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
     await this.publish(run, job, summaryRef, work);
     await runs.giveTurnBack(LAKE_TURN, 1, runId, turn);
@@ -67,14 +72,14 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
-  private async finishJob(run: Run, job: KpiJob): Promise<ObjectRef | 'running'> {
+  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | 'running'> {
     const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
-    const note = (info: Omit<JobInfo, 'engine'>) =>
+    const note = (info: Omit<JobInfo, 'engine' | 'input'>) =>
       this.runtime.stores.runs.updateRun(
         run.runId,
         { state: 'validated', version: job.version },
-        { job: { engine: runner.engine, ...info } },
+        { job: { engine: runner.engine, input, ...info } },
       );
     // Another engine's job is not looked for: the setting was changed while it ran, and its result would be the same.
     let jobRunId = run.job?.engine === runner.engine && run.job.message === undefined ? run.job.jobRunId : undefined;
@@ -108,11 +113,10 @@ export class ComputeKpis extends StagePerformer {
   private async compact({ days }: KpiJobSummary, work: Work): Promise<void> {
     const { lakeBucket, lakeMaxObjects, duckdbLimits } = this.config;
     try {
-      for (const { date } of days) {
-        work.signal.throwIfAborted();
-        if (await compactDay(this.runtime.stores.objects, lakeBucket, date, lakeMaxObjects, this.runtime.scratch, duckdbLimits))
-          work.log.info({ date }, 'lake day compacted');
-      }
+      const dates = days.map(({ date }) => date);
+      const { objects } = this.runtime.stores;
+      const compacted = await compactDays(objects, lakeBucket, dates, lakeMaxObjects, this.runtime.scratch, duckdbLimits, work.signal);
+      if (compacted.length > 0) work.log.info({ dates: compacted }, 'lake days compacted');
     } catch (error) {
       work.log.warn({ error: describeError(error) }, 'could not compact the lake');
     }
@@ -132,10 +136,11 @@ export class ComputeKpis extends StagePerformer {
       sql_version: summary.sqlVersion,
       songs_version: songsVersion(job.songs),
     };
-    for (const { date, kpis: object } of summary.days) {
+    await mapLimited(summary.days, DAYS_PUBLISHED_AT_ONCE, async ({ date, kpis: object }) => {
+      work.signal.throwIfAborted();
       const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
       work.log.info({ date, version, outcome }, 'day published');
-    }
+    });
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);
     const published = messageOf(
@@ -153,25 +158,42 @@ export class ComputeKpis extends StagePerformer {
         this.runtime.metrics.rows.inc({ outcome }, n);
   }
 
-  private async jobOf({ runId, manifest, backfill }: Run, version: number): Promise<KpiJob> {
+  /** What the run's job works on, as it was when the job was first to be started in this turn; then the run's listens are in the lake. */
+  private async jobOf(run: Run, version: number, work: Work): Promise<{ job: KpiJob; input: ObjectRef }> {
     const { runs, objects } = this.runtime.stores;
-    const verdicts: BatchVerdict[] = [];
-    for (const { batch, verdict } of await runs.listBatches(runId)) {
+    const known = run.job?.input;
+    if (known !== undefined) return { job: await objects.readJson<KpiJob>(known), input: known };
+    const { runId } = run;
+    const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;
+    const verdicts = await mapLimited(await runs.listBatches(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
       if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
-      verdicts.push(await objects.readJson<BatchVerdict>(verdict));
-    }
-    const dates = backfill === undefined || manifest === undefined ? undefined : (await objects.readJson<Manifest>(manifest)).dates;
-    return {
+      return objects.readJson<BatchVerdict>(verdict);
+    });
+    const listens = verdicts.flatMap((verdict) => verdict.listens);
+    const isOurTurn = async () => (await runs.findRun(runId))?.version === version;
+    const placing = { runId, listens, isOurTurn, signal: work.signal };
+    const dates =
+      (await this.datesToComputeAgain(run)) ?? (await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits));
+    const job: KpiJob = {
       runId,
       version,
       dates,
-      lakeBucket: this.config.lakeBucket,
-      resultBucket: this.config.intermediateBucket,
+      lakeBucket,
+      resultBucket: intermediateBucket,
       resultPrefix: `runs/${runId}/result/`,
-      listens: verdicts.flatMap(({ listens }) => listens),
       songs: verdicts.flatMap(({ songs = [] }) => songs),
       users: verdicts.flatMap(({ users = [] }) => users),
       keepUnknownTracks: this.config.unknownTracks === 'keep',
     };
+    const input = await objects.putJson(intermediateBucket, `${job.resultPrefix}job-${ulid()}.json`, job);
+    const changes = { job: { engine: (await this.runner).engine, ...run.job, input } };
+    if (!(await runs.updateRun(runId, { state: 'validated', version }, changes))) throw new TurnIsOver(`${runId} has a new turn`);
+    return { job, input };
+  }
+
+  /** Those of a backfill, which its manifest names. */
+  private async datesToComputeAgain({ manifest, backfill }: Run): Promise<readonly string[] | undefined> {
+    if (backfill === undefined || manifest === undefined) return undefined;
+    return (await this.runtime.stores.objects.readJson<Manifest>(manifest)).dates;
   }
 }

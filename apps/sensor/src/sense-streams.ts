@@ -1,5 +1,5 @@
 import { type RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
-import { lakeDates } from '@music/job-runners';
+import { lakeDates } from '@music/lake';
 import {
   type Backfill,
   type Manifest,

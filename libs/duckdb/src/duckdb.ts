@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
-import type { DuckDBConnection, DuckDBInstance, DuckDBValue } from '@duckdb/node-api';
+import type { DuckDBConnection, DuckDBInstance, DuckDBResult, DuckDBValue } from '@duckdb/node-api';
+import { LastingError } from '@music/errors';
 
 export interface DuckDBLimits {
   /** Bytes; what does not fit is spilled to the scratch folder. */
@@ -12,6 +13,19 @@ export interface DuckDBLimits {
 
 export type Row = Record<string, unknown>;
 
+/** Thrown when a statement needs more memory, or more room to spill to, than the engine may take. Trying again cannot help. */
+export class EngineExhausted extends LastingError {
+  constructor(what: 'memory' | 'scratch', memoryBytes: number, cause: Error) {
+    const mib = Math.round(memoryBytes / 2 ** 20);
+    super(
+      what === 'memory'
+        ? `DuckDB does not get by with ${mib} MiB: raise DUCKDB_MEMORY_MB (${cause.message.split('\n')[0]})`
+        : `DuckDB has no room to spill to beside its ${mib} MiB of memory: give the folder of SCRATCH_DIR more room, or raise DUCKDB_MEMORY_MB (${cause.message.split('\n')[0]})`,
+    );
+    this.cause = cause;
+  }
+}
+
 /**
  * One embedded DuckDB, held to its limits and to one scratch folder: it can read and write no other file, loads no
  * extension, and its settings cannot be changed by a statement.
@@ -20,6 +34,7 @@ export class Engine {
   private constructor(
     private readonly instance: DuckDBInstance,
     private readonly connection: DuckDBConnection,
+    private readonly memoryBytes: number,
   ) {}
 
   static async open(scratch: string, limits: DuckDBLimits): Promise<Engine> {
@@ -36,7 +51,7 @@ export class Engine {
       preserve_insertion_order: String(!limits.unordered),
     });
     const connection = await instance.connect();
-    const engine = new Engine(instance, connection);
+    const engine = new Engine(instance, connection, limits.memoryBytes);
     await engine.run("SET TimeZone = 'UTC'");
     await engine.run(`SET allowed_directories = [${text(scratch)}]`);
     await engine.run('SET enable_external_access = false');
@@ -44,21 +59,37 @@ export class Engine {
     return engine;
   }
 
-  /** Gives how many rows the statement changed. */
+  /** Gives how many rows the statement changed. Throws EngineExhausted, and otherwise as DuckDB does. */
   async run(sql: string, values?: Record<string, DuckDBValue>): Promise<number> {
-    return (await this.connection.run(sql, values)).rowsChanged;
+    return (await this.execute(sql, values)).rowsChanged;
   }
 
   /** All rows, for results that are known to be small. Integers come as bigint, dates as text where the SQL casts them. */
   async rows<T extends Row>(sql: string, values?: Record<string, DuckDBValue>): Promise<T[]> {
-    const reader = await this.connection.runAndReadAll(sql, values);
-    return reader.getRowObjectsJS() as T[];
+    return (await (await this.execute(sql, values)).getRowObjectsJS()) as T[];
+  }
+
+  /** Row by row: the result is kept by the engine, and few rows at a time become objects. */
+  async *stream<T extends Row>(sql: string): AsyncGenerator<T, undefined> {
+    for await (const rows of (await this.execute(sql)).yieldRowObjectJs()) yield* rows as T[];
+    return undefined;
   }
 
   /** One whole number, the only value of a query. */
   async count(sql: string, values?: Record<string, DuckDBValue>): Promise<number> {
     const [row] = await this.rows(sql, values);
     return Number(Object.values(row ?? { n: 0 })[0] ?? 0);
+  }
+
+  private async execute(sql: string, values?: Record<string, DuckDBValue>): Promise<DuckDBResult> {
+    try {
+      return await this.connection.run(sql, values);
+    } catch (error) {
+      const { message } = error as Error;
+      if (!/^Out of Memory Error/.test(message)) throw error;
+      const what = /max_temp_directory_size|No space left|temp_directory/i.test(message.split('\n')[0] ?? '') ? 'scratch' : 'memory';
+      throw new EngineExhausted(what, this.memoryBytes, error as Error);
+    }
   }
 
   close(): void {

@@ -6,8 +6,8 @@ import { GlueEndpoint, workspaceRoot } from '@music/testing';
 import { DuckDBRunner } from './duckdb-runner';
 import { setUpGlueJob } from './glue-job-definition';
 import { GlueRunner } from './glue-runner';
-import type { JobRunner, KpiJob } from './job-runner';
-import { KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
+import type { JobRunner } from './job-runner';
+import { type Delivery, KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
 
 jest.setTimeout(600_000);
 
@@ -124,7 +124,7 @@ describe('every engine gives the same', () => {
   });
 
   /** What each engine makes of the same jobs, one after the other, on a lake of its own. */
-  async function onEach(jobs: () => Promise<KpiJob[]>): Promise<Result[][]> {
+  async function onEach(jobs: () => Promise<Delivery[]>): Promise<Result[][]> {
     const results: Result[][] = [];
     for (const open of Object.values(ENGINES)) {
       await fixture.store.deletePrefix('lake', 'listens/');

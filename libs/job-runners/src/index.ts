@@ -1,4 +1,3 @@
-export * from './compact-lake';
 export * from './duckdb-runner';
 export * from './glue-job-definition';
 export * from './glue-runner';

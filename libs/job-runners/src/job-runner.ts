@@ -1,16 +1,16 @@
 import type { ObjectRef } from '@music/events';
-import type { ObjectStore } from '@music/storage';
 import { ulid } from 'ulid';
 
-/** What a KPI job works on. All of it is named by version; a job lists nothing but the lake's days. */
+/**
+ * What a KPI job works on: days of the lake, where the run's own listens have been placed before it starts. A job writes nothing but
+ * its result, so it can be done again, or twice at once, at any time.
+ */
 export interface KpiJob {
   readonly runId: string;
   /** Of what the run publishes: its turn to write the lake. A job of another turn is another job, and not adopted. */
   readonly version: number;
-  /** Parquet objects of the listens that passed, as the combiner wrote them. None for a backfill. */
-  readonly listens: readonly ObjectRef[];
-  /** For a backfill: the days to compute again from the lake, ascending, YYYY-MM-DD. */
-  readonly dates?: readonly string[];
+  /** The days whose KPIs are computed, ascending, YYYY-MM-DD. */
+  readonly dates: readonly string[];
   /** Parquet objects of the catalogue and of the users. */
   readonly songs: readonly ObjectRef[];
   readonly users: readonly ObjectRef[];
@@ -58,19 +58,6 @@ export interface JobRunner {
   poll(job: KpiJob, jobRunId: string, waitMs: number): Promise<JobStatus>;
   /** Ends what can be ended when the service stops. A job that lives elsewhere goes on and is adopted again. */
   close(): Promise<void>;
-}
-
-/** The lake's listens of a day, those of each run below a folder of its own, so that a run's can be written again. */
-export const lakePrefix = (date: string): string => `listens/date=${date}/`;
-export const lakeRunPrefix = (date: string, runId: string): string => `${lakePrefix(date)}run=${runId}/`;
-/** The days of the lake from one to another, both inclusive, ascending. */
-export async function lakeDates(store: ObjectStore, bucket: string, from: string, to: string): Promise<string[]> {
-  const dates: string[] = [];
-  for await (const folder of store.listFolders(bucket, 'listens/date=')) {
-    const date = /date=(\d{4}-\d{2}-\d{2})\/$/.exec(folder)?.[1];
-    if (date !== undefined && date >= from && date <= to) dates.push(date);
-  }
-  return dates.sort();
 }
 
 /** A new one each time: two replicas that work on one run, when a lease was lost, must not write over each other's. */

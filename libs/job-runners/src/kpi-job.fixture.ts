@@ -6,6 +6,7 @@ import { CreateBucketCommand } from '@aws-sdk/client-s3';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { text, textList } from '@music/duckdb';
 import type { DayKpis } from '@music/kpis';
+import { placeListens } from '@music/lake';
 import { ObjectStore, type StoredObject } from '@music/storage';
 import { LocalStack, localS3 } from '@music/testing';
 import type { JobRunner, KpiJob, KpiJobSummary } from './job-runner';
@@ -18,9 +19,15 @@ export interface Result {
   readonly days: Record<string, DayKpis>;
 }
 
+/** A job whose listens are yet to be placed in the lake; without any it is a backfill of its `dates`. */
+export interface Delivery extends Omit<KpiJob, 'dates'> {
+  readonly listens: readonly StoredObject[];
+  readonly dates?: readonly string[];
+}
+
 /** KPI jobs for specs, on a local S3. */
 export class KpiJobFixture {
-  readonly limits = { memoryBytes: 256 * 2 ** 20, threads: 2 };
+  limits = { memoryBytes: 256 * 2 ** 20, threads: 2 };
   private n = 0;
 
   private constructor(
@@ -42,7 +49,7 @@ export class KpiJobFixture {
   }
 
   /** A job on these rows; users `u1` and `u2` are known. */
-  async job(runId: string, listens: readonly Listen[], songs: readonly Song[], more: Partial<KpiJob> = {}): Promise<KpiJob> {
+  async job(runId: string, listens: readonly Listen[], songs: readonly Song[], more: Partial<Delivery> = {}): Promise<Delivery> {
     return this.jobOf(runId, more, {
       listens:
         listens.length === 0
@@ -56,7 +63,7 @@ export class KpiJobFixture {
   }
 
   /** A job on the good rows of folders of CSV files that are laid out like the source bucket. */
-  async jobOnFolders(runId: string, folders: readonly string[]): Promise<KpiJob> {
+  async jobOnFolders(runId: string, folders: readonly string[]): Promise<Delivery> {
     const files = (kind: string) =>
       folders.flatMap((folder) => readdirSync(path.join(folder, kind)).map((file) => path.join(folder, kind, file)));
     const csv = (kind: string) =>
@@ -73,8 +80,15 @@ export class KpiJobFixture {
     );
   }
 
+  /** Puts a delivery's listens into the lake, as the service does before the job starts. */
+  async place({ listens, dates, ...job }: Delivery): Promise<KpiJob> {
+    const placing = { runId: job.runId, listens, isOurTurn: async () => true, signal: new AbortController().signal };
+    return { ...job, dates: dates ?? (await placeListens(this.store, 'lake', placing, this.scratch, this.limits)) };
+  }
+
   /** Has an engine do a job to its end. */
-  async run(runner: JobRunner, job: KpiJob, timeoutMs = 120_000): Promise<Result> {
+  async run(runner: JobRunner, delivery: Delivery, timeoutMs = 120_000): Promise<Result> {
+    const job = await this.place(delivery);
     const started = await runner.start(job);
     if ('busy' in started) throw new Error(started.busy);
     for (const deadline = Date.now() + timeoutMs; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 100))) {
@@ -94,9 +108,9 @@ export class KpiJobFixture {
 
   private async jobOf(
     runId: string,
-    more: Partial<KpiJob>,
+    more: Partial<Delivery>,
     sql: { listens: string | undefined; songs: string; users: string },
-  ): Promise<KpiJob> {
+  ): Promise<Delivery> {
     const [songs, users] = [await this.parquet(sql.songs), await this.parquet(sql.users)];
     return {
       runId,

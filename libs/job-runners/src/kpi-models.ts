@@ -1,19 +1,29 @@
 import { createHash } from 'node:crypto';
 import catalogue from '@music/glue/sql/catalogue.sql';
-import countedListens from '@music/glue/sql/counted_listens.sql';
 import day from '@music/glue/sql/day.sql';
+import dayListeners from '@music/glue/sql/day_listeners.sql';
+import distinctListens from '@music/glue/sql/distinct_listens.sql';
 import genreDay from '@music/glue/sql/genre_day.sql';
-import newListens from '@music/glue/sql/new_listens.sql';
+import genreListeners from '@music/glue/sql/genre_listeners.sql';
+import listeners from '@music/glue/sql/listeners.sql';
 import runReport from '@music/glue/sql/run_report.sql';
 import topGenres from '@music/glue/sql/top_genres.sql';
 import topSongs from '@music/glue/sql/top_songs.sql';
+import trackDay from '@music/glue/sql/track_day.sql';
 import trackGenreDay from '@music/glue/sql/track_genre_day.sql';
+import tracks from '@music/glue/sql/tracks.sql';
+import unknownListeners from '@music/glue/sql/unknown_listeners.sql';
 
-/** The text of every model of `glue/sql/`. */
+/** The text of every model of `glue/sql/`, in the order in which they run. */
 export const MODELS = {
-  new_listens: newListens,
+  tracks,
   catalogue,
-  counted_listens: countedListens,
+  listeners,
+  distinct_listens: distinctListens,
+  track_day: trackDay,
+  genre_listeners: genreListeners,
+  day_listeners: dayListeners,
+  unknown_listeners: unknownListeners,
   track_genre_day: trackGenreDay,
   genre_day: genreDay,
   top_songs: topSongs,
@@ -22,8 +32,8 @@ export const MODELS = {
   run_report: runReport,
 } as const;
 
-export const countedListensSql = (keepUnknownTracks: boolean): string =>
-  MODELS.counted_listens.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');
+export const catalogueSql = (keepUnknownTracks: boolean): string =>
+  MODELS.catalogue.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');
 
 /** Names the models by their content; a day's item says which made it. `music_kpis.py` names those of its folder alike. */
 export const MODELS_VERSION = createHash('sha256')

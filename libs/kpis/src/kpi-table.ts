@@ -41,6 +41,18 @@ export function kpiTable(name: string): CreateTableCommandInput {
 
 const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the check of the claim
 const READ_ATTEMPTS = 25;
+/** A table that is throttled gives more the longer it is asked: a write is tried for some minutes before its work counts as failed. */
+const THROTTLED_ATTEMPTS = 40;
+const THROTTLED_MS = { first: 50, most: 5_000 };
+const THROTTLED = new Set([
+  'ProvisionedThroughputExceededException',
+  'ThrottlingException',
+  'RequestLimitExceeded',
+  // Of a write in a transaction.
+  'ProvisionedThroughputExceeded',
+  'ThrottlingError',
+  'TransactionConflict',
+]);
 
 /** The table `music_kpis_table`. */
 export class KpiTable {
@@ -59,7 +71,7 @@ export class KpiTable {
     if (!(await this.claim(day.date, version))) return 'superseded';
     const items = itemsOf(day, version);
     const keep = new Set(items.map(({ kpi }) => kpi));
-    const stale = (await this.query<{ kpi: string }>(day.date)).filter(({ kpi }) => kpi !== 'day' && !keep.has(kpi));
+    const stale = (await this.keys(day.date)).filter(({ kpi }) => kpi !== 'day' && !keep.has(kpi));
     const writes: Write[] = [
       ...items.map((Item) => ({ Put: { TableName: this.table, Item } })),
       ...stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } })),
@@ -135,22 +147,15 @@ export class KpiTable {
   }
 
   private async writeUnderClaim(date: string, version: number, writes: Write[]): Promise<boolean> {
+    const claim = {
+      TableName: this.table,
+      Key: { date, kpi: 'day' },
+      ConditionExpression: 'claimed_by_version = :version',
+      ExpressionAttributeValues: { ':version': version },
+    };
+    const command = new TransactWriteCommand({ TransactItems: [{ ConditionCheck: claim }, ...writes] });
     try {
-      await this.dynamo.send(
-        new TransactWriteCommand({
-          TransactItems: [
-            {
-              ConditionCheck: {
-                TableName: this.table,
-                Key: { date, kpi: 'day' },
-                ConditionExpression: 'claimed_by_version = :version',
-                ExpressionAttributeValues: { ':version': version },
-              },
-            },
-            ...writes,
-          ],
-        }),
-      );
+      await unhurried(() => this.dynamo.send(command));
       return true;
     } catch (error) {
       if (error instanceof TransactionCanceledException && error.CancellationReasons?.[0]?.Code === 'ConditionalCheckFailed') return false;
@@ -182,11 +187,17 @@ export class KpiTable {
     }
   }
 
-  private async query<T>(date: string, prefix = ''): Promise<T[]> {
+  /** The sort keys of a day's items. */
+  private keys(date: string): Promise<{ kpi: string }[]> {
+    return this.query(date, '', { ProjectionExpression: 'kpi' });
+  }
+
+  private async query<T>(date: string, prefix = '', more: { ProjectionExpression?: string } = {}): Promise<T[]> {
     const items: T[] = [];
     const input = {
       TableName: this.table,
       ConsistentRead: true,
+      ...more,
       ExpressionAttributeNames: { '#date': 'date' },
       ...(prefix === ''
         ? { KeyConditionExpression: '#date = :date', ExpressionAttributeValues: { ':date': date } }
@@ -198,4 +209,23 @@ export class KpiTable {
     for await (const page of paginateQuery({ client: this.dynamo }, input)) items.push(...((page.Items ?? []) as T[]));
     return items;
   }
+}
+
+/** Calls again, ever more slowly, as long as the table is too busy for it. */
+async function unhurried<T>(call: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await call();
+    } catch (error) {
+      if (attempt === THROTTLED_ATTEMPTS || !isThrottled(error)) throw error;
+      const most = Math.min(THROTTLED_MS.most, THROTTLED_MS.first * 2 ** (attempt - 1));
+      await new Promise((resolve) => setTimeout(resolve, most * (0.5 + Math.random() / 2)));
+    }
+  }
+}
+
+function isThrottled(error: unknown): boolean {
+  if (!(error instanceof TransactionCanceledException)) return THROTTLED.has((error as Error).name);
+  const codes = (error.CancellationReasons ?? []).map(({ Code }) => Code ?? 'None').filter((code) => code !== 'None');
+  return codes.length > 0 && codes.every((code) => THROTTLED.has(code));
 }

@@ -1,4 +1,4 @@
-import { lakePrefix, runsBehind } from '@music/job-runners';
+import { lakeDay, runsBehind } from '@music/lake';
 import type { DayItem, GenreItem } from '@music/kpis';
 import { type Manifest, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
@@ -39,10 +39,7 @@ export async function explain(
   const [day, item] = await Promise.all([kpis.readDay(date), kpis.genre(date, genre)]);
   if (day === undefined || item === undefined) return undefined;
   const bytes = new Map<string, number>();
-  for await (const { key, size } of objects.list(lakeBucket, lakePrefix(date))) {
-    const run = /\/run=([^/]+)\/[^/]+\.parquet$/.exec(key)?.[1];
-    if (run !== undefined) bytes.set(run, (bytes.get(run) ?? 0) + size);
-  }
+  for (const { run, size } of await lakeDay(objects, lakeBucket, date)) bytes.set(run, (bytes.get(run) ?? 0) + size);
   const manifestOf = async (runId: string) => {
     const ref = (await runs.findRun(runId))?.manifest;
     return ref === undefined ? undefined : { ref, manifest: await objects.readJson<Manifest>(ref) };

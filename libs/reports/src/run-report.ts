@@ -77,7 +77,7 @@ export async function runReport({ runs, objects }: Pick<Stores, 'runs' | 'object
     ],
     rows: run.rows ?? { read: 0, kept: 0, rejected: {} },
     notes: run.notes,
-    job: run.job === undefined ? undefined : (({ summary: _, ...job }) => job)(run.job),
+    job: run.job === undefined ? undefined : (({ summary: _, input: __, ...job }) => job)(run.job),
     days: summary?.days.map(({ date }) => date) ?? [],
     version: run.version,
     stages,

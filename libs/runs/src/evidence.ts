@@ -17,11 +17,16 @@ export interface FileEvidence {
   readonly detail?: string;
 }
 
-/** One Parquet object of listens, with the files whose rows are in it. A file is in one part. */
+/** A Parquet object of good rows: those of one day, or, without `date`, of any number of days. */
+export interface ListensObject extends ObjectRef {
+  /** YYYY-MM-DD in the KPI time zone. */
+  readonly date?: string;
+}
+
+/** One Parquet object of listens, with the files whose rows are, or may be, in it. */
 export interface ListensPart {
-  readonly object: ObjectRef;
+  readonly object: ListensObject;
   readonly files: readonly number[];
-  readonly rows: number;
 }
 
 /** A songs or users file as Parquet, once per content. */
@@ -46,7 +51,7 @@ export interface BatchVerdict {
   readonly runId: string;
   readonly batch: number;
   /** Listens of the files that passed, and of no other. */
-  readonly listens: readonly ObjectRef[];
+  readonly listens: readonly ListensObject[];
   readonly songs?: readonly ObjectRef[];
   readonly users?: readonly ObjectRef[];
 }

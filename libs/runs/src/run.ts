@@ -36,6 +36,8 @@ export interface StageTimes {
 /** The KPI job of a run. */
 export interface JobInfo {
   readonly engine: string;
+  /** What it works on: a KpiJob. There once the run's listens are in the lake. */
+  readonly input?: ObjectRef;
   /** Absent while the engine takes no job. */
   readonly jobRunId?: string;
   /** Why the engine takes no job now. */

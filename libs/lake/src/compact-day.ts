@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
-import { type ObjectStore, type StoredObject, downloadAll } from '@music/storage';
+import { type ObjectStore, type StoredObject, downloadAll, ensureRoom, mapLimited } from '@music/storage';
 import { ulid } from 'ulid';
-import { lakePrefix, lakeRunPrefix } from './job-runner';
+import { LISTEN_COLUMNS, lakeDay, lakeRunPrefix } from './lake-day';
 
 const JOURNAL = 'compaction/';
 const journalKey = (date: string): string => `${JOURNAL}date=${date}.json`;
@@ -21,9 +21,33 @@ interface Compaction {
 /** Where it stands which runs a compacted object of the lake is from. */
 export const compactedRunsKey = (compactedRun: string): string => `compacted/${compactedRun}.json`;
 
+/** No more than this is merged at a time, so that neither time nor scratch space grow with the day. Bytes. */
+const MERGED_BYTES = 512 * 2 ** 20;
+
+const LISTED_AT_ONCE = 8;
+
+/** Compacts those of some days that have more than `maxObjects`. The caller holds the turn to write the lake. Gives which. */
+export async function compactDays(
+  store: ObjectStore,
+  bucket: string,
+  dates: readonly string[],
+  maxObjects: number,
+  scratch: string,
+  limits: DuckDBLimits,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const counts = await mapLimited(dates, LISTED_AT_ONCE, async (date) => (await lakeDay(store, bucket, date)).length);
+  const compacted: string[] = [];
+  for (const date of dates.filter((_, i) => (counts[i] ?? 0) > maxObjects)) {
+    signal.throwIfAborted();
+    if (await compactDay(store, bucket, date, maxObjects, scratch, limits)) compacted.push(date);
+  }
+  return compacted;
+}
+
 /**
- * Merges a day's objects in the lake into one where there are more than `maxObjects`. The caller holds the turn to write
- * the lake. Gives whether it did.
+ * Merges the smallest of a day's objects in the lake into one where there are more than `maxObjects`. The caller holds the turn
+ * to write the lake. Gives whether it did.
  */
 export async function compactDay(
   store: ObjectStore,
@@ -35,17 +59,19 @@ export async function compactDay(
 ): Promise<boolean> {
   const begun = await store.head(bucket, journalKey(date));
   if (begun !== undefined) await finish(store, bucket, await store.readJson<Compaction>(begun), begun);
-  const replaced: StoredObject[] = [];
-  for await (const object of store.list(bucket, lakePrefix(date))) if (object.key.endsWith('.parquet')) replaced.push(object);
-  if (replaced.length <= maxObjects) return false;
+  const objects = await lakeDay(store, bucket, date);
+  if (objects.length <= maxObjects) return false;
+  const replaced = smallest(objects);
+  if (replaced.length < 2) return false;
   const id = compactedRun(replaced);
   const dir = await mkdtemp(path.join(scratch, 'compact-'));
   const engine = await Engine.open(dir, limits);
   try {
+    await ensureRoom(dir, 2 * replaced.reduce((sum, { size }) => sum + size, 0), `to compact the lake's ${date}`);
     const files = await downloadAll(store, replaced, path.join(dir, 'in'));
     const file = path.join(dir, 'merged.parquet');
     await engine.run(
-      `COPY (SELECT user_id, track_id, listened_at, listen_date FROM read_parquet(${textList(files)}, hive_partitioning = false)) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
+      `COPY (SELECT ${LISTEN_COLUMNS} FROM read_parquet(${textList(files)}, hive_partitioning = false, union_by_name = true)) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
     );
     const merged = await store.upload(bucket, `${JOURNAL}merged/${ulid()}.parquet`, file);
     await store.putJson(bucket, compactedRunsKey(id), { runs: await runsOf(store, bucket, replaced) });
@@ -65,8 +91,17 @@ export async function finishCompactions(store: ObjectStore, bucket: string): Pro
     await finish(store, bucket, await store.readJson<Compaction>(journal), journal);
 }
 
+/** The smallest objects that come to no more than MERGED_BYTES together, in key order. */
+function smallest(objects: readonly StoredObject[]): StoredObject[] {
+  let bytes = 0;
+  return [...objects]
+    .sort((a, b) => a.size - b.size)
+    .filter(({ size }) => (bytes += size) <= MERGED_BYTES)
+    .sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
 /**
- * Between its first and its last step the day has listens twice; nobody reads the lake without the turn. Where the target is not
+ * Between its first and its last step the day has listens twice, which no reader counts twice. Where the target is not
  * there, but neither is all that it replaces, another process did it all, and its target was compacted since.
  */
 async function finish(store: ObjectStore, bucket: string, { merged, target, replaced }: Compaction, journal: StoredObject): Promise<void> {

@@ -1,0 +1,168 @@
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contracts';
+import { type Engine, PARQUET, text, textList } from '@music/duckdb';
+import type { FileEvidence } from '@music/runs';
+import { type CsvSource, MALFORMED, dropMalformed } from './csv-source';
+import type { Fetched } from './fetch-file';
+import { readCsv } from './read-csv';
+import { type TimeZones, blankIds, typeRows, zoneParameters } from './type-rows';
+
+/** SQL of a stream file's number, which its local file is named by. */
+const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.csv$', 1) AS INTEGER)`;
+
+/**
+ * Rows of more days than this are not parted by day: of a delivery of years each file would have a few rows. The KPI job parts them, all
+ * those of a run together.
+ */
+const DAYS_PARTED = 31;
+/** Days are told by so many rows of a group's first file, or by all rows where they have no more bytes than this. */
+const ROWS_LOOKED_AT = 20_000;
+const BYTES_LOOKED_AT = 8 * 2 ** 20;
+
+/** A local Parquet file of good rows, of one day where it has a `date`. */
+export interface ListensFile {
+  readonly path: string;
+  readonly date?: string;
+  /** The numbers of the files whose rows are in it, or may be. */
+  readonly files: readonly number[];
+}
+
+/** What became of a group of files. */
+export interface ReadGroup {
+  readonly evidence: readonly FileEvidence[];
+  readonly listens: readonly ListensFile[];
+}
+
+export interface ReadOptions {
+  readonly zones: TimeZones;
+  /** Longer rows are malformed. Bytes. */
+  readonly maxRowBytes: number;
+}
+
+/** The rejected rows of a batch, each with its place below the header. */
+export const CREATE_BAD =
+  'CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)';
+
+/**
+ * Reads files with one header and writes their good rows as Parquet below `dir`, a file a day; adds the rejected rows to the table `bad`.
+ * Where files cannot be read together, each is read alone.
+ */
+export async function readListens(engine: Engine, group: readonly Fetched[], dir: string, options: ReadOptions): Promise<ReadGroup> {
+  const [first] = group;
+  if (first === undefined) return { evidence: [], listens: [] };
+  if (!first.readable) return { evidence: [{ ...first.evidence, rows: 0, rejected: {} }], listens: [] };
+  const parameters = { blanks: BLANKS, ...zoneParameters(options.zones) };
+  await mkdir(dir, { recursive: true });
+  const read = await readCsv(engine, group, options.maxRowBytes, async (csv) => {
+    const rows = typeRows(csv, options.zones, first.plain);
+    const looked = group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT ? '' : `LIMIT ${ROWS_LOOKED_AT}`;
+    const days = await engine.count(`SELECT count(DISTINCT listen_date) FROM (SELECT listen_date FROM (${rows}) ${looked})`, parameters);
+    await engine.run(dropMalformed);
+    await rm(dir, { recursive: true }); // what another mode of reading left
+    await engine.run(
+      `COPY (SELECT ${FILE_OF_PATH} AS file, user_id, track_id, listened_at, listen_date, reason, reason IS NULL AS good, CASE WHEN good THEN ${days > DAYS_PARTED ? "'several'" : 'CAST(listen_date AS VARCHAR)'} END AS day FROM (${rows}))
+       TO ${text(dir)} (FORMAT parquet, ${PARQUET}, PARTITION_BY (good, day))`,
+      parameters,
+    );
+  });
+  if ('defect' in read) {
+    if (group.length === 1) return { evidence: [{ ...first.evidence, rows: 0, rejected: {}, ...read }], listens: [] };
+    const each: ReadGroup[] = [];
+    for (const fetched of group) each.push(await readListens(engine, [fetched], path.join(dir, String(fetched.evidence.file)), options));
+    return { evidence: each.flatMap(({ evidence }) => evidence), listens: each.flatMap(({ listens }) => listens) };
+  }
+  const unread = await unreadRows(engine);
+  const counts = await countRows(engine, dir);
+  const evidence = group.map((fetched): FileEvidence => {
+    const { rows = 0, rejected = {} } = counts.files.get(fetched.evidence.file) ?? {};
+    const malformed = unread.get(fetched.evidence.file) ?? 0;
+    const all = malformed === 0 ? rejected : { ...rejected, malformed_row: (rejected.malformed_row ?? 0) + malformed };
+    return { ...fetched.evidence, rows: rows + malformed, rejected: all };
+  });
+  await placeBadRows(engine, group, read.csv, evidence, { counts, parameters, options });
+  await engine.run('DROP TABLE unread');
+  return { evidence, listens: counts.listens };
+}
+
+/** Keeps the places of the rows that the reader could not split, as the table `unread`. Gives how many each file has. */
+async function unreadRows(engine: Engine): Promise<Map<number, number>> {
+  await engine.run(
+    `CREATE OR REPLACE TABLE unread AS SELECT DISTINCT ${FILE_OF_PATH} AS file, CAST(line - 1 AS BIGINT) AS "row"
+     FROM (SELECT line, file_path AS filename FROM ${MALFORMED} JOIN ${MALFORMED}_scan USING (scan_id, file_id))`,
+  );
+  const rows = await engine.rows<{ file: number; n: bigint }>('SELECT file, count(*) AS n FROM unread GROUP BY file');
+  return new Map(rows.map(({ file, n }) => [file, Number(n)]));
+}
+
+interface Counts {
+  /** Rows that were read, by file. */
+  readonly files: ReadonlyMap<number, { readonly rows: number; readonly rejected: RowCounts }>;
+  readonly listens: readonly ListensFile[];
+}
+
+/** Counts the rows of the Parquet files below a folder, by file and reason. */
+async function countRows(engine: Engine, dir: string): Promise<Counts> {
+  const written = (await readdir(dir, { recursive: true })).filter((name) => name.endsWith('.parquet'));
+  if (written.length === 0) return { files: new Map(), listens: [] };
+  const rows = await engine.rows<{ filename: string; file: number; reason: RowReason | null; n: bigint }>(
+    `SELECT filename, file, reason, count(*) AS n FROM read_parquet(${textList(written.map((name) => path.join(dir, name)))}, filename = true)
+     GROUP BY filename, file, reason ORDER BY filename, file`,
+  );
+  const files = new Map<number, { rows: number; rejected: RowCounts }>();
+  const listens = new Map<string, number[]>();
+  for (const { filename, file, reason, n } of rows) {
+    const before = files.get(file) ?? { rows: 0, rejected: {} };
+    const rejected = reason === null ? before.rejected : { ...before.rejected, [reason]: (before.rejected[reason] ?? 0) + Number(n) };
+    files.set(file, { rows: before.rows + Number(n), rejected });
+    if (reason === null) listens.set(filename, [...(listens.get(filename) ?? []), file]);
+  }
+  return {
+    files,
+    listens: [...listens].map(([name, members]) => ({
+      path: name,
+      date: /\/day=(\d{4}-\d{2}-\d{2})\//.exec(name)?.[1],
+      files: members,
+    })),
+  };
+}
+
+/**
+ * Reads the files that have bad rows once more, in order, for the places of those: to write down every row's place would cost all files
+ * more than this costs a few.
+ */
+async function placeBadRows(
+  engine: Engine,
+  group: readonly Fetched[],
+  csv: CsvSource,
+  evidence: readonly FileEvidence[],
+  { counts, parameters, options }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions },
+): Promise<void> {
+  await engine.run("INSERT INTO bad SELECT file, \"row\", 'malformed_row', NULL, NULL, NULL FROM unread");
+  const bad = evidence.map(({ file }) => counts.files.get(file)?.rejected ?? {});
+  const again = group.filter((_, i) => totalOf(bad[i] ?? {}) > 0);
+  if (again.length === 0) return;
+  // The rows before a file's first one, among those that are read again.
+  const starts: string[] = [];
+  let start = 0;
+  for (const { evidence: of } of again) {
+    starts.push(`(${of.file}, ${start})`);
+    start += counts.files.get(of.file)?.rows ?? 0;
+  }
+  const onlyMissing = bad.every(({ missing_user_id, missing_track_id, missing_listen_time, ...others }) => totalOf(others) === 0);
+  const rows = csv.of(
+    again.map((fetched) => fetched.path),
+    (numbered) => (onlyMissing ? blankIds(numbered, (again[0] as Fetched).plain) : undefined),
+  );
+  await engine.run(
+    // The n-th row of a file: those that were read, in order, with those that could not be read in between.
+    `INSERT INTO bad
+     WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
+     broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.zones, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL),
+     placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
+     gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM unread)
+     SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,
+    parameters,
+  );
+  await engine.run(dropMalformed);
+}

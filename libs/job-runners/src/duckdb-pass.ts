@@ -1,0 +1,194 @@
+import { mkdir, rm } from 'node:fs/promises';
+import path from 'node:path';
+import { type Engine, PARQUET, text, textList } from '@music/duckdb';
+import { LISTEN_COLUMNS, type LakeObject } from '@music/lake';
+import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
+import { MODELS, catalogueSql } from './kpi-models';
+import type { Pass } from './plan-passes';
+
+/**
+ * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a pointer in a table of
+ * groups, and what is left of it afterwards. Bytes, measured: 10 million listens stay below 512 MiB. So no bucket spills.
+ */
+const BYTES_A_LISTEN = 48;
+/** Buckets are meant to be so much smaller than what fits, since a hash does not fill all alike. */
+const EVENLY = 0.9;
+/** Objects are parted so many bytes at a time, and then removed: scratch space holds the listens once, not twice. */
+const PARTED_BYTES = 64 * 2 ** 20;
+/** What rows that were parted into buckets take, compared with the objects that they came in; objects by day compress a little better. */
+const PARTED_GROWTH = 1.15;
+/** Bits of a bitmap of listeners; Spark's have 32,768. */
+const BITMAP_BITS = [64, 512, 4_096, 32_768] as const;
+
+/** Numbers a run's report is made of, as the model `run_report` names them. */
+export type ReportTotals = Record<'run_rows' | 'new_listens' | 'unknown_track_listens' | 'unknown_user_listens', number>;
+
+/** What is summed up over buckets. */
+const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'unknown_listeners'] as const;
+
+export interface PassOptions {
+  readonly store: ObjectStore;
+  /** An own folder below the engine's. */
+  readonly dir: string;
+  readonly runId: string;
+  readonly keepUnknownTracks: boolean;
+  readonly memoryBytes: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Computes the models of some days, and leaves them as tables of the engine: `genre_day`, `top_songs`, `top_genres`, `day`. The views
+ * `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets by a hash of their user first:
+ * a listen and all its repetitions, and a listener with all their listens, are in one bucket, so what buckets count adds up.
+ */
+export async function computePass(engine: Engine, pass: Pass, options: PassOptions): Promise<ReportTotals> {
+  const { dir, signal } = options;
+  await mkdir(dir, { recursive: true });
+  try {
+    const buckets = await bucketsOf(engine, pass, options);
+    await listensView(engine, buckets.map((bucket) => bucket.from).join(' UNION ALL '));
+    await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
+    await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.keepUnknownTracks)}`);
+    for (const [i, bucket] of buckets.entries()) {
+      signal.throwIfAborted();
+      if (buckets.length > 1) await listensView(engine, bucket.from);
+      await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
+      await engine.run(`CREATE OR REPLACE TABLE distinct_listens AS ${MODELS.distinct_listens}`);
+      await defineBitmaps(engine);
+      for (const part of PARTS) {
+        const rows = i === 0 ? `CREATE OR REPLACE TABLE ${part} AS` : `INSERT INTO ${part}`;
+        await engine.run(`${rows} ${MODELS[part]}`);
+      }
+      await engine.run('DROP TABLE distinct_listens; DROP TABLE listeners');
+    }
+    if (buckets.length > 1) await listensView(engine, buckets.map((bucket) => bucket.from).join(' UNION ALL '));
+    for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day'] as const)
+      await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
+    const [report] = await engine.rows<Record<keyof ReportTotals, bigint>>(MODELS.run_report);
+    const totals = (name: keyof ReportTotals) => Number(report?.[name] ?? 0);
+    return {
+      run_rows: totals('run_rows'),
+      new_listens: totals('new_listens'),
+      unknown_track_listens: totals('unknown_track_listens'),
+      unknown_user_listens: totals('unknown_user_listens'),
+    };
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+interface Bucket {
+  /** SQL that gives the columns of the view `listens`. */
+  readonly from: string;
+}
+
+const NO_LISTENS = "SELECT '' AS user_id, '' AS track_id, TIMESTAMP 'epoch' AS listened_at, DATE 'epoch' AS listen_date, 0 AS of_run WHERE FALSE";
+
+async function listensView(engine: Engine, from: string): Promise<void> {
+  await engine.run(`CREATE OR REPLACE VIEW listens AS ${from}`);
+}
+
+/** Fetches a pass's objects, and parts them where they are too many for memory. */
+async function bucketsOf(engine: Engine, { dates, objects, bytes }: Pass, options: PassOptions): Promise<Bucket[]> {
+  if (objects.length === 0) return [{ from: NO_LISTENS }];
+  const capacity = Math.floor(options.memoryBytes / BYTES_A_LISTEN);
+  const what = `for the listens of ${dates.length === 1 ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}`;
+  const groups = inGroups(objects, bytes <= options.memoryBytes ? Infinity : PARTED_BYTES);
+  await ensureRoom(options.dir, groups.length === 1 ? bytes : bytes * PARTED_GROWTH + PARTED_BYTES, what);
+  const [first = [], ...others] = groups;
+  const fetched = await fetch(first, 0);
+  const rows = await engine.count(`SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flat())})`);
+  const estimated = (rows * bytes) / Math.max(1, first.reduce((sum, { size }) => sum + size, 0));
+  if (others.length === 0 && rows <= capacity) return [{ from: readBoth(fetched.files) }];
+  const count = Math.ceil(estimated / (capacity * EVENLY));
+  if (others.length === 0) await ensureRoom(options.dir, bytes * PARTED_GROWTH, what);
+  await part(fetched, 0, count);
+  let ahead = others.length > 0 ? fetch(others[0] as LakeObject[], 1) : undefined;
+  for (const i of others.keys()) {
+    options.signal.throwIfAborted();
+    const group = await (ahead as ReturnType<typeof fetch>);
+    ahead = i + 1 < others.length ? fetch(others[i + 1] as LakeObject[], i + 2) : undefined;
+    ahead?.catch(() => undefined); // awaited in its turn
+    await part(group, i + 1, count);
+  }
+  return Array.from({ length: count }, (_, bucket) => ({ from: readBucket(path.join(options.dir, 'buckets'), bucket) }));
+
+  async function fetch(group: readonly LakeObject[], n: number) {
+    const folder = path.join(options.dir, `in-${n}`);
+    const own = group.filter(({ run }) => run === options.runId);
+    const lake = group.filter(({ run }) => run !== options.runId);
+    const [ownFiles, lakeFiles] = await Promise.all([
+      downloadAll(options.store, own, path.join(folder, 'own')),
+      downloadAll(options.store, lake, path.join(folder, 'lake')),
+    ]);
+    return { folder, files: { own: ownFiles, lake: lakeFiles } };
+  }
+
+  async function part({ folder, files }: Awaited<ReturnType<typeof fetch>>, n: number, count: number): Promise<void> {
+    await engine.run(
+      `COPY (SELECT *, hash(user_id) % ${count} AS bucket FROM (${readBoth(files)})) TO ${text(path.join(options.dir, 'buckets'))}
+       (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
+    );
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Objects in their order, in groups of up to so many bytes, or one alone. */
+function inGroups(objects: readonly LakeObject[], most: number): LakeObject[][] {
+  const groups: LakeObject[][] = [];
+  let bytes = Infinity;
+  for (const object of objects) {
+    bytes += object.size;
+    if (bytes > most || groups.length === 0) {
+      groups.push([]);
+      bytes = object.size;
+    }
+    groups.at(-1)?.push(object);
+  }
+  return groups;
+}
+
+function readBoth({ own, lake }: { own: readonly string[]; lake: readonly string[] }): string {
+  const parts = [
+    [own, 1],
+    [lake, 0],
+  ] as const;
+  return parts
+    .filter(([files]) => files.length > 0)
+    .map(
+      ([files, ofRun]) =>
+        `SELECT ${LISTEN_COLUMNS}, ${ofRun} AS of_run FROM read_parquet(${textList(files)}, hive_partitioning = false, union_by_name = true)`,
+    )
+    .join(' UNION ALL ');
+}
+
+/** A bucket that no listen fell into has no folder; with the whole pattern empty the engine would complain. */
+function readBucket(folder: string, bucket: number): string {
+  return `SELECT ${LISTEN_COLUMNS}, of_run FROM read_parquet(${text(`${folder}/*/*.parquet`)}, hive_partitioning = true, hive_types = {'bucket': BIGINT}) WHERE bucket = ${bucket}`;
+}
+
+/**
+ * The functions that Spark has built in. How long a bitmap is is chosen for the bucket: long ones are best for many listeners,
+ * short ones where a day and genre has few of them.
+ */
+async function defineBitmaps(engine: Engine): Promise<void> {
+  const [size] = await engine.rows<{ listens: bigint; listeners: bigint; days: bigint; genres: bigint }>(
+    `SELECT (SELECT count(*) FROM distinct_listens) AS listens, (SELECT count(*) FROM listeners) AS listeners,
+       (SELECT count(DISTINCT listen_date) FROM distinct_listens) AS days, (SELECT count(DISTINCT genre) FROM catalogue) AS genres`,
+  );
+  const { listens = 0n, listeners = 0n, days = 0n, genres = 0n } = size ?? {};
+  const bits = bitmapBits(Number(listens), Number(listeners), Number(days) * Number(genres));
+  await engine.run(`
+    CREATE OR REPLACE MACRO bitmap_bucket_number(n) AS n // ${bits};
+    CREATE OR REPLACE MACRO bitmap_bit_position(n) AS n % ${bits};
+    CREATE OR REPLACE MACRO bitmap_construct_agg(n) AS bitstring_agg(n, 0, ${bits - 1});
+    CREATE OR REPLACE MACRO bitmap_count(b) AS bit_count(b)`);
+}
+
+const BYTES_A_GROUP = 64;
+
+/** The length of bitmaps that takes the least memory: there are no more than days × genres × bitmaps, and no more than listens. Pure. */
+export function bitmapBits(listens: number, listeners: number, dayGenres: number): number {
+  const bytes = (bits: number) => Math.min(listens, dayGenres * Math.ceil(listeners / bits)) * (bits / 8 + BYTES_A_GROUP);
+  return BITMAP_BITS.reduce((best, bits) => (bytes(bits) <= bytes(best) ? bits : best));
+}

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/lake', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

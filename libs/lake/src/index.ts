@@ -1,0 +1,3 @@
+export * from './compact-day';
+export * from './lake-day';
+export * from './place-listens';
