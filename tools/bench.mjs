@@ -1,6 +1,6 @@
-// npm run bench [-- samples|lab|10m|30m …] [--engines duckdb,spark]: sets up what is missing, then measures.
+// npm run bench [-- ROW …] [--runs N]: sets up what is missing, then measures; see CONTRIBUTING.md.
 import path from 'node:path';
 import { root, run, setUp } from './set-up.mjs';
 
-setUp({ spark: process.argv.join('=').includes('spark') });
-run(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/bench.js'), ...process.argv.slice(2)]);
+setUp({ spark: process.argv.length < 3 || process.argv.join('=').includes('spark') });
+run(process.execPath, ['--enable-source-maps', path.join(root, 'apps/bench/dist/main.js'), ...process.argv.slice(2)]);

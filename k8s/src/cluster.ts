@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 
 const exec = promisify(execFile);
 const MAX_OUTPUT = 64 * 2 ** 20;

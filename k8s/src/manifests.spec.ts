@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writ
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 
 const root = workspaceRoot();
 const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver'];

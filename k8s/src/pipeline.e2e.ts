@@ -4,7 +4,7 @@ import path from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { RunRequested, STAGES, envelope, fromJson, toJson } from '@music/events';
 import type { RunReport } from '@music/reports';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 import { ulid } from 'ulid';
 import { ClusterPipeline, type Pod, until } from './cluster';
 

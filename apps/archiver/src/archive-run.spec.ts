@@ -4,7 +4,7 @@ import { KpisPublished, envelope } from '@music/events';
 import { type Manifest, type ManifestFile, RunStore, type Work, ensureTable, pipelineRunsTable, versionOf } from '@music/runs';
 import { Metrics, type StageRuntime } from '@music/service';
 import { ObjectStore } from '@music/storage';
-import { LocalStack, localS3, localDynamoDB } from '@music/testing';
+import { LocalStack, localS3, localDynamoDB } from '@music/local-stack';
 import { ArchiveRun } from './archive-run';
 import { ArchiverConfig } from './archiver.config';
 

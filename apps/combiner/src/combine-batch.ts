@@ -6,7 +6,7 @@ import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence 
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { combineTable } from './combine-table';
-import { fetchFile, groupFiles, mapAhead } from './fetch-file';
+import { type Fetched, fetchFile, groupFiles, mapAhead } from './fetch-file';
 import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
 import type { TimeZones } from './type-rows';
 
@@ -45,8 +45,13 @@ export class CombineBatch {
     let engine: Engine | undefined;
     try {
       engine = await Engine.open(dir, this.limits.engine);
+      const files = manifest.streams.filter((file) => file.batch === batch);
+      await this.ensureRoom(files, dir);
+      const fetched = mapAhead(files, this.limits.filesAhead, (file) =>
+        fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.csv`), this.limits),
+      );
       const tables = batch === 0 ? await this.combineTables(engine, manifest, dir) : {};
-      const listens = await this.combineStreams(engine, manifest, batch, prefix, dir, signal);
+      const listens = await this.combineStreams(engine, files, fetched, prefix, dir, signal);
       const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
@@ -55,25 +60,25 @@ export class CombineBatch {
     }
   }
 
-  private async combineStreams(engine: Engine, manifest: Manifest, batch: number, prefix: string, dir: string, signal: AbortSignal) {
-    const files = manifest.streams.filter((file) => file.batch === batch);
+  private async combineStreams(
+    engine: Engine,
+    files: Manifest['streams'],
+    fetched: AsyncIterable<Fetched>,
+    prefix: string,
+    dir: string,
+    signal: AbortSignal,
+  ) {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
-    await this.ensureRoom(files, dir);
     await engine.run(CREATE_BAD);
-    const fetched = mapAhead(files, this.limits.filesAhead, (file) =>
-      fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.csv`), this.limits),
-    );
+    const options = { zones: this.zones, maxRowBytes: this.limits.maxRowBytes, beside: await engine.beside() };
+    let placed = Promise.resolve();
     try {
       let groups = 0;
       for await (const group of groupFiles(fetched, this.limits.together)) {
         signal.throwIfAborted();
-        const read = await readListens(engine, group, path.join(dir, `group-${groups}`), {
-          zones: this.zones,
-          maxRowBytes: this.limits.maxRowBytes,
-        });
+        const read = await readListens(engine, group, path.join(dir, `group-${groups}`), options);
         groups += 1;
-        await Promise.all(group.map((file) => rm(file.path, { force: true })));
         evidence.push(...read.evidence);
         for (const listens of read.listens) {
           const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;
@@ -81,9 +86,13 @@ export class CombineBatch {
           part.catch(() => undefined); // awaited below
           parts.push(part);
         }
+        await placed;
+        placed = read.placed.then(async () => void (await Promise.all(group.map((file) => rm(file.path, { force: true })))));
+        placed.catch(() => undefined); // awaited with the next group, or below
       }
+      await placed;
     } finally {
-      await Promise.allSettled(parts);
+      await Promise.allSettled([...parts, placed]);
     }
     evidence.sort((a, b) => a.file - b.file);
     return { files: evidence, parts: await Promise.all(parts), rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir) };

@@ -5,7 +5,7 @@ import { CreateBucketCommand, PutObjectCommand, type S3Client } from '@aws-sdk/c
 import { Engine, textList } from '@music/duckdb';
 import type { BatchEvidence, Manifest } from '@music/runs';
 import { ObjectStore, type StoredObject, downloadAll } from '@music/storage';
-import { LocalStack, localS3 } from '@music/testing';
+import { LocalStack, localS3 } from '@music/local-stack';
 import { CombineBatch } from './combine-batch';
 
 const LISTEN = `file, user_id, track_id, strftime(listened_at, '%Y-%m-%d %H:%M:%S.%g') AS at, CAST(listen_date AS VARCHAR) AS day`;

@@ -63,8 +63,8 @@ export async function fetchFile(
   return { path: to, readable, sequential, plain, size, evidence: { file, key, sha256, columns } };
 }
 
-/** Like `map`, in order, with the next few under way while one is worked on. All have ended when this has. */
-export async function* mapAhead<T, R>(items: readonly T[], ahead: number, map: (item: T) => Promise<R>): AsyncGenerator<R> {
+/** Like `map`, in order, with the next few under way while one is worked on. The first are begun at once. All have ended when it has. */
+export function mapAhead<T, R>(items: readonly T[], ahead: number, map: (item: T) => Promise<R>): AsyncGenerator<R> {
   const under: Promise<R>[] = [];
   let next = 0;
   const more = () => {
@@ -74,11 +74,14 @@ export async function* mapAhead<T, R>(items: readonly T[], ahead: number, map: (
       under.push(begun);
     }
   };
-  try {
-    for (more(); under.length > 0; more()) yield await (under.shift() as Promise<R>);
-  } finally {
-    await Promise.allSettled(under);
-  }
+  more();
+  return (async function* () {
+    try {
+      for (; under.length > 0; more()) yield await (under.shift() as Promise<R>);
+    } finally {
+      await Promise.allSettled(under);
+    }
+  })();
 }
 
 /**

@@ -8,15 +8,15 @@ const COMMA = 0x2c;
 const LF = 0x0a;
 const CR = 0x0d;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
-/** Bytes that a plain file has not: tab, vertical tab, form feed, carriage return, quote. */
-const NOT_PLAIN = [0x09, 0x0b, 0x0c, CR, QUOTE];
+/** Bytes that a plain file has not: tab, vertical tab, form feed, carriage return. */
+const NOT_PLAIN = [0x09, 0x0b, 0x0c, CR];
 const LONG_LINE_BYTES = 2 ** 16;
 
 export interface CsvInspection {
   readonly sha256: string;
   /** Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long lines. */
   readonly sequential: boolean;
-  /** Whether it is ASCII without quotes and without blanks other than spaces and line feeds, so that its values are quick to look at. */
+  /** Whether it is ASCII, and its values hold no blanks but spaces, so that they are quick to look at. */
   readonly plain: boolean;
   readonly defect?: FileReason;
   readonly detail?: string;
@@ -63,7 +63,7 @@ export class CsvInspector extends Transform {
     return {
       sha256: this.hash.digest('hex'),
       sequential: this.hasQuotedBreaks || this.hasLongLines,
-      plain: this.plain,
+      plain: this.plain && !this.hasQuotedBreaks,
       defect: this.defect?.reason,
       detail: this.defect?.detail,
     };

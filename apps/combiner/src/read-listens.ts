@@ -32,9 +32,13 @@ export interface ListensFile {
 export interface ReadGroup {
   readonly evidence: readonly FileEvidence[];
   readonly listens: readonly ListensFile[];
+  /** The places of rejected rows are being looked for, in the files of the group, until this ends. */
+  readonly placed: Promise<void>;
 }
 
 export interface ReadOptions {
+  /** For what is read beside the statements of the first. */
+  readonly beside: Engine;
   readonly zones: TimeZones;
   /** Longer rows are malformed. Bytes. */
   readonly maxRowBytes: number;
@@ -50,8 +54,8 @@ export const CREATE_BAD =
  */
 export async function readListens(engine: Engine, group: readonly Fetched[], dir: string, options: ReadOptions): Promise<ReadGroup> {
   const [first] = group;
-  if (first === undefined) return { evidence: [], listens: [] };
-  if (!first.readable) return { evidence: [{ ...first.evidence, rows: 0, rejected: {} }], listens: [] };
+  if (first === undefined) return { evidence: [], listens: [], placed: Promise.resolve() };
+  if (!first.readable) return nothingOf({ ...first.evidence, rows: 0, rejected: {} });
   const parameters = { blanks: BLANKS, ...zoneParameters(options.zones) };
   await mkdir(dir, { recursive: true });
   const read = await readCsv(engine, group, options.maxRowBytes, async (csv) => {
@@ -61,38 +65,49 @@ export async function readListens(engine: Engine, group: readonly Fetched[], dir
     await engine.run(dropMalformed);
     await rm(dir, { recursive: true }); // what another mode of reading left
     await engine.run(
-      `COPY (SELECT ${FILE_OF_PATH} AS file, user_id, track_id, listened_at, listen_date, reason, reason IS NULL AS good, CASE WHEN good THEN ${days > DAYS_PARTED ? "'several'" : 'CAST(listen_date AS VARCHAR)'} END AS day FROM (${rows}))
-       TO ${text(dir)} (FORMAT parquet, ${PARQUET}, PARTITION_BY (good, day))`,
+      `COPY (SELECT ${FILE_OF_PATH} AS file, user_id, track_id, listened_at, listen_date, reason, CASE WHEN reason IS NULL THEN ${days > DAYS_PARTED ? "'several'" : 'listen_date'} END AS part FROM (${rows}))
+       TO ${text(dir)} (FORMAT parquet, ${PARQUET}, PARTITION_BY (part))`,
       parameters,
     );
   });
   if ('defect' in read) {
-    if (group.length === 1) return { evidence: [{ ...first.evidence, rows: 0, rejected: {}, ...read }], listens: [] };
+    if (group.length === 1) return nothingOf({ ...first.evidence, rows: 0, rejected: {}, ...read });
     const each: ReadGroup[] = [];
-    for (const fetched of group) each.push(await readListens(engine, [fetched], path.join(dir, String(fetched.evidence.file)), options));
-    return { evidence: each.flatMap(({ evidence }) => evidence), listens: each.flatMap(({ listens }) => listens) };
+    for (const fetched of group) {
+      each.push(await readListens(engine, [fetched], path.join(dir, String(fetched.evidence.file)), options));
+      await each.at(-1)?.placed;
+    }
+    return {
+      evidence: each.flatMap(({ evidence }) => evidence),
+      listens: each.flatMap(({ listens }) => listens),
+      placed: Promise.all(each.map(({ placed }) => placed)).then(() => undefined),
+    };
   }
-  const unread = await unreadRows(engine);
+  const unread = await unreadRows(engine, `unread_${first.evidence.file}`);
   const counts = await countRows(engine, dir);
   const evidence = group.map((fetched): FileEvidence => {
     const { rows = 0, rejected = {} } = counts.files.get(fetched.evidence.file) ?? {};
-    const malformed = unread.get(fetched.evidence.file) ?? 0;
+    const malformed = unread.counts.get(fetched.evidence.file) ?? 0;
     const all = malformed === 0 ? rejected : { ...rejected, malformed_row: (rejected.malformed_row ?? 0) + malformed };
     return { ...fetched.evidence, rows: rows + malformed, rejected: all };
   });
-  await placeBadRows(engine, group, read.csv, evidence, { counts, parameters, options });
-  await engine.run('DROP TABLE unread');
-  return { evidence, listens: counts.listens };
+  const placed = placeBadRows(options.beside, group, read.csv, evidence, { counts, parameters, options, unread: unread.table });
+  placed.catch(() => undefined); // awaited by the caller
+  return { evidence, listens: counts.listens, placed };
 }
 
-/** Keeps the places of the rows that the reader could not split, as the table `unread`. Gives how many each file has. */
-async function unreadRows(engine: Engine): Promise<Map<number, number>> {
+function nothingOf(evidence: FileEvidence): ReadGroup {
+  return { evidence: [evidence], listens: [], placed: Promise.resolve() };
+}
+
+/** Keeps the places of the rows that the reader could not split, as a table. Gives how many each file has. */
+async function unreadRows(engine: Engine, table: string): Promise<{ table: string; counts: Map<number, number> }> {
   await engine.run(
-    `CREATE OR REPLACE TABLE unread AS SELECT DISTINCT ${FILE_OF_PATH} AS file, CAST(line - 1 AS BIGINT) AS "row"
+    `CREATE TABLE ${table} AS SELECT DISTINCT ${FILE_OF_PATH} AS file, CAST(line - 1 AS BIGINT) AS "row"
      FROM (SELECT line, file_path AS filename FROM ${MALFORMED} JOIN ${MALFORMED}_scan USING (scan_id, file_id))`,
   );
-  const rows = await engine.rows<{ file: number; n: bigint }>('SELECT file, count(*) AS n FROM unread GROUP BY file');
-  return new Map(rows.map(({ file, n }) => [file, Number(n)]));
+  const rows = await engine.rows<{ file: number; n: bigint }>(`SELECT file, count(*) AS n FROM ${table} GROUP BY file`);
+  return { table, counts: new Map(rows.map(({ file, n }) => [file, Number(n)])) };
 }
 
 interface Counts {
@@ -121,7 +136,7 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
     files,
     listens: [...listens].map(([name, members]) => ({
       path: name,
-      date: /\/day=(\d{4}-\d{2}-\d{2})\//.exec(name)?.[1],
+      date: /\/part=(\d{4}-\d{2}-\d{2})\//.exec(name)?.[1],
       files: members,
     })),
   };
@@ -136,9 +151,14 @@ async function placeBadRows(
   group: readonly Fetched[],
   csv: CsvSource,
   evidence: readonly FileEvidence[],
-  { counts, parameters, options }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions },
+  {
+    counts,
+    parameters,
+    options,
+    unread,
+  }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions; unread: string },
 ): Promise<void> {
-  await engine.run("INSERT INTO bad SELECT file, \"row\", 'malformed_row', NULL, NULL, NULL FROM unread");
+  await engine.run(`INSERT INTO bad SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM ${unread}`);
   const bad = evidence.map(({ file }) => counts.files.get(file)?.rejected ?? {});
   const again = group.filter((_, i) => totalOf(bad[i] ?? {}) > 0);
   if (again.length === 0) return;
@@ -160,7 +180,7 @@ async function placeBadRows(
      WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
      broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.zones, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL),
      placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
-     gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM unread)
+     gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM ${unread})
      SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,
     parameters,
   );

@@ -19,6 +19,7 @@ const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is ab
  */
 export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also: readonly string[] = []): string {
   const passed = also.map((name) => `, ${name}`).join('');
+  const length = (column: string) => `${plain ? 'strlen' : 'length'}(${column})`; // of ASCII, bytes are characters
   const id = (name: string) => `${trimmed(csv.column(name), plain)} AS ${name}`;
   const toUtc = (local: string) => (zones.source === 'UTC' ? local : `timezone('UTC', timezone($source_zone, ${local}))`);
   const day = zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
@@ -27,10 +28,14 @@ export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also:
       SELECT ${id('user_id')}, ${id('track_id')}, ${csv.column('listen_time')} AS written, extra, filename${passed}
       FROM ${csv.from}
     ),
+    parsed AS (
+      SELECT *, TRY_CAST(written AS TIMESTAMP) AS parsed
+      FROM written
+    ),
     -- What reads back as it was written is a real date and time in the usual form; only the rest needs the slow way.
     usual AS (
-      SELECT *, CASE WHEN length(written) = 19 AND CAST(TRY_CAST(written AS TIMESTAMP) AS VARCHAR) = written THEN TRY_CAST(written AS TIMESTAMP) END AS local
-      FROM written
+      SELECT *, CASE WHEN CAST(parsed AS VARCHAR) = written AND ${length('written')} = 19 THEN parsed END AS local
+      FROM parsed
     ),
     trimmed AS (
       SELECT *, CASE WHEN local IS NOT NULL THEN written ELSE ${trimmed('written', false)} END AS listen_time
@@ -50,7 +55,7 @@ export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also:
     )
     SELECT filename, user_id, track_id, instant AS listened_at, listen_date,
       CASE
-        WHEN extra IS NOT NULL OR length(user_id) > ${MAX_ID_LENGTH} OR length(track_id) > ${MAX_ID_LENGTH} THEN 'malformed_row'
+        WHEN extra IS NOT NULL OR ${length('user_id')} > ${MAX_ID_LENGTH} OR ${length('track_id')} > ${MAX_ID_LENGTH} THEN 'malformed_row'
         WHEN user_id IS NULL THEN 'missing_user_id'
         WHEN track_id IS NULL THEN 'missing_track_id'
         WHEN listen_time IS NULL THEN 'missing_listen_time'
@@ -74,7 +79,7 @@ export function blankIds(csv: CsvSource, plain: boolean): string {
  * many times as fast as to take some off. Parameter: `$blanks`, but for files that are plain.
  */
 export function trimmed(column: string, plain: boolean): string {
-  if (plain) return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
+  if (plain) return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') OR ${column} = '' THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
   return `CASE WHEN regexp_full_match(${column}, '[!-~]+') THEN ${column} ELSE nullif(trim(${column}, $blanks), '') END`;
 }
 

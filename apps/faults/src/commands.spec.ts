@@ -33,7 +33,7 @@ describe('the command line, killed -9 and called again', () => {
     await rm(dir, { recursive: true });
   });
   afterEach(() => {
-    faulty.pipeline.proxies.gate = () => 'pass';
+    faulty.proxies.gate = () => 'pass';
   });
 
   const callName = ({ server, name }: ProxiedCall) => `${server} ${name.replace(/setup-\d+/, 'setup')}`;
@@ -93,7 +93,7 @@ describe('the command line, killed -9 and called again', () => {
   };
 
   it.each(Object.keys(COMMANDS))('%s', async (command) => {
-    const { proxies } = faulty.pipeline;
+    const { proxies } = faulty;
     const prepare = async () => {
       attempts += 1;
       proxies.gate = () => 'pass';

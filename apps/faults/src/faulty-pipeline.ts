@@ -7,7 +7,7 @@ import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
 import { readTopics } from '@music/messaging';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import type { Gate, Verdict } from '@music/testing';
+import { FaultProxies, type Gate, type Verdict } from '@music/testing';
 
 const DAYS_APART = 3;
 export const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'] as const;
@@ -34,12 +34,19 @@ export class FaultyPipeline {
 
   private constructor(
     readonly pipeline: LocalPipeline,
+    readonly proxies: FaultProxies,
     private readonly dir: string,
   ) {}
 
   static async start(options: LocalPipelineOptions = {}): Promise<FaultyPipeline> {
-    const pipeline = await LocalPipeline.start({ ...options, proxied: true, env: { ...QUICK, ...options.env } });
-    return new FaultyPipeline(pipeline, await mkdtemp(path.join(tmpdir(), 'music-faults-')));
+    let proxies: FaultProxies | undefined;
+    const pipeline = await LocalPipeline.start({
+      ...options,
+      proxies: async (...between) => (proxies = await FaultProxies.start(...between)),
+      env: { ...QUICK, ...options.env },
+    });
+    if (proxies === undefined) throw new Error('the pipeline was started without a stack of its own');
+    return new FaultyPipeline(pipeline, proxies, await mkdtemp(path.join(tmpdir(), 'music-faults-')));
   }
 
   async stop(): Promise<void> {
@@ -101,7 +108,7 @@ export class FaultyPipeline {
 
   /** A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by then. */
   async runWith(gate: Gate, injected: () => string, { timeoutMs, start = () => this.deliver() }: RunOptions = {}): Promise<Delivery> {
-    const { proxies } = this.pipeline;
+    const { proxies } = this;
     proxies.gate = gate;
     try {
       const delivery = await start();
@@ -119,7 +126,7 @@ export class FaultyPipeline {
   during(stage: Stage, call: string, act: () => Promise<unknown>): Promise<void> {
     return new Promise((resolve, reject) => {
       let reached = false;
-      this.pipeline.proxies.gate = async ({ caller, name }, phase): Promise<Verdict> => {
+      this.proxies.gate = async ({ caller, name }, phase): Promise<Verdict> => {
         if (reached || caller !== stage || phase !== 'before' || !name.startsWith(call)) return 'pass';
         reached = true;
         await act().then(() => resolve(), reject);

@@ -41,7 +41,7 @@ jest.setTimeout(900_000);
   });
 
   it.each(faultsOf('glue'))('Glue %s: one job run, and the same outcome', async (fault) => {
-    const spell = new Spell(faulty.pipeline.proxies, 'glue', fault, ({ server }) => server === 'glue');
+    const spell = new Spell(faulty.proxies, 'glue', fault, ({ server }) => server === 'glue');
     await completes(spell.gate);
     await spell.end();
     expect(spell.met).toBeGreaterThan(0);

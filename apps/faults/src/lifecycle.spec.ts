@@ -4,7 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { STAGES } from '@music/events';
 import { SAMPLES, dayAfter, musicKpis, reference } from '@music/local-pipeline';
 import { dayReport, runReport, waitForRun } from '@music/reports';
-import { type Child, type ProxiedServer, until } from '@music/testing';
+import { type Child, until } from '@music/local-stack';
+import { type ProxiedServer } from '@music/testing';
 import { logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
@@ -21,7 +22,7 @@ describe('start and stop', () => {
   });
   afterAll(() => faulty?.stop());
   afterEach(() => {
-    faulty.pipeline.proxies.gate = () => 'pass';
+    faulty.proxies.gate = () => 'pass';
   });
 
   const says = (child: Child, text: string) =>
@@ -34,14 +35,14 @@ describe('start and stop', () => {
 
   it('services that start before their servers are not ready, say why, and recover by themselves', async () => {
     const { pipeline } = faulty;
-    for (const server of SERVERS) await pipeline.proxies.down(server);
+    for (const server of SERVERS) await faulty.proxies.down(server);
     for (const stage of STAGES) for (const child of pipeline.children(stage)) child.kill('SIGKILL');
     const children = STAGES.map((stage) => pipeline.spawnService(stage));
     for (const child of children) await says(child, 'not ready: no member of its Kafka group, pipeline_runs cannot be reached');
-    await pipeline.proxies.up('kafka');
+    await faulty.proxies.up('kafka');
     for (const child of children) await says(child, 'not ready: pipeline_runs cannot be reached');
-    await pipeline.proxies.up('s3');
-    await pipeline.proxies.up('dynamodb');
+    await faulty.proxies.up('s3');
+    await faulty.proxies.up('dynamodb');
     for (const child of children) await isReady(child);
     expect(children.every(({ running }) => running)).toBe(true);
     await completes(await faulty.deliver());
@@ -69,10 +70,10 @@ describe('start and stop', () => {
   it.each(['kafka', 'dynamodb'] as const)('services that lose %s say so and recover by themselves', async (server) => {
     const { pipeline } = faulty;
     const children = STAGES.flatMap((stage) => pipeline.children(stage));
-    await pipeline.proxies.down(server);
+    await faulty.proxies.down(server);
     for (const child of children)
       await says(child, server === 'kafka' ? 'no member of its Kafka group' : 'pipeline_runs cannot be reached');
-    await pipeline.proxies.up(server);
+    await faulty.proxies.up(server);
     await completes(await faulty.deliver());
     for (const child of children) await isReady(child);
     logFault({ fault: `${server} lost`, where: 'every stage, idle', times: children.length, outcome: 'not ready, then ready again' });
@@ -187,7 +188,7 @@ describe('start and stop', () => {
     const { runs } = pipeline.stores;
     const callsOf = async (...args: string[]) => {
       let calls = 0;
-      pipeline.proxies.gate = ({ caller, server }, phase) => {
+      faulty.proxies.gate = ({ caller, server }, phase) => {
         if (caller === 'cli' && server === 'dynamodb' && phase === 'before') calls += 1;
         return 'pass';
       };

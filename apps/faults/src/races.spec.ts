@@ -3,7 +3,7 @@ import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
 import { STAGES } from '@music/events';
 import { dayAfter, musicKpis } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 import { logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
@@ -27,7 +27,7 @@ describe('races', () => {
     day = dayAfter('2024-12-31', days);
   });
   afterEach(() => {
-    faulty.pipeline.proxies.gate = () => 'pass';
+    faulty.proxies.gate = () => 'pass';
   });
 
   const put = (key: string, text: string) =>

@@ -15,7 +15,7 @@ describe('a server that fails for a while', () => {
   beforeAll(async () => {
     faulty = await FaultyPipeline.start({ env: IMPATIENT });
     await faulty.undisturbed(); // the first run in a new stack does some things that later ones do not
-    faulty.pipeline.proxies.gate = (_, phase) => {
+    faulty.proxies.gate = (_, phase) => {
       if (phase === 'before') calls += 1;
       return 'pass';
     };
@@ -33,7 +33,7 @@ describe('a server that fails for a while', () => {
   it.each(WHOLE ? cases : short)('%s %s: the run completes afterwards, with the same outcome', async (server, fault) => {
     const first = Math.floor(random() * calls * 0.6);
     let seen = 0;
-    const spell = new Spell(faulty.pipeline.proxies, server, fault, () => (seen += 1) > first);
+    const spell = new Spell(faulty.proxies, server, fault, () => (seen += 1) > first);
     const delivery = await faulty.runWith(spell.gate, () => `${server} ${fault} from call ${first} on`, { timeoutMs: 240_000 });
     await spell.end();
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);

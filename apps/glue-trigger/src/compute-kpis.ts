@@ -47,7 +47,7 @@ export class ComputeKpis extends StagePerformer {
     if (run === undefined) return { again: TURN_POLL_MS };
     const { job, input } = await this.jobOf(run, turn, work);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input));
-    if (summaryRef === 'running') return { again: this.config.jobPollSeconds * 1_000 };
+    if ('again' in summaryRef) return summaryRef;
     await this.publish(run, job, summaryRef, work);
     await runs.giveTurnBack(LAKE_TURN, 1, runId, turn);
     return 'done';
@@ -72,9 +72,10 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
-  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | 'running'> {
+  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | { again: number }> {
     const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
+    const later = { again: waitMs };
     const note = (info: Omit<JobInfo, 'engine' | 'input'>) =>
       this.runtime.stores.runs.updateRun(
         run.runId,
@@ -88,7 +89,7 @@ export class ComputeKpis extends StagePerformer {
       const started = await runner.start(job);
       if ('busy' in started) {
         await note({ waiting: started.busy });
-        return 'running';
+        return later;
       }
       jobRunId = started.jobRunId;
       await note({ jobRunId });
@@ -96,14 +97,16 @@ export class ComputeKpis extends StagePerformer {
     }
     switch (status.state) {
       case 'lost':
-        return 'running'; // it is started again at the next look
+        return later; // it is started again at the next look
       case 'running':
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
-        return 'running';
-      case 'succeeded':
-        return (await note({ jobRunId, summary: status.summary, logs: status.logs })) ? status.summary : 'running';
+        return status.waited === true ? { again: 0 } : later;
+      case 'succeeded': {
+        const endedAt = new Date().toISOString();
+        return (await note({ jobRunId, summary: status.summary, logs: status.logs, endedAt })) ? status.summary : later;
+      }
       case 'failed':
-        if (!(await note({ jobRunId, message: status.message, logs: status.logs }))) return 'running';
+        if (!(await note({ jobRunId, message: status.message, logs: status.logs }))) return later;
         if (status.lasting) throw new KpiJobFailed(`KPI job ${jobRunId}: ${status.message}`);
         throw new Error(`KPI job ${jobRunId}: ${status.message}`);
     }

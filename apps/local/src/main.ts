@@ -13,7 +13,7 @@ import {
   yesterday,
 } from '@music/reports';
 import { deliveryFiles } from '@music/storage';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
 

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { GlueClient } from '@aws-sdk/client-glue';
 import { itemsOf } from '@music/kpis';
-import { GlueEndpoint, workspaceRoot } from '@music/testing';
+import { GlueEndpoint, workspaceRoot } from '@music/local-stack';
+import { labData } from '@music/testing';
 import { DuckDBRunner } from './duckdb-runner';
 import { setUpGlueJob } from './glue-job-definition';
 import { GlueRunner } from './glue-runner';
@@ -202,10 +202,9 @@ describe('every engine gives the same', () => {
     it('all of it', () => expectSame(results));
   });
 
-  const root = workspaceRoot();
-  const lab = path.join(root, '..', 'shared', 'data', 'lab');
-  it(existsSync(lab) ? 'the samples and the lab files' : 'the samples', async () => {
-    const folders = [path.join(root, 'samples'), ...(existsSync(lab) ? [lab] : [])];
+  const lab = labData();
+  it(lab === undefined ? 'the samples (LAB_DATA is not set, so not the lab files)' : 'the samples and the lab files', async () => {
+    const folders = [path.join(workspaceRoot(), 'samples'), ...(lab === undefined ? [] : [lab])];
     expectSame(await onEach(async () => [await fixture.jobOnFolders('folders', folders)]));
   });
 });

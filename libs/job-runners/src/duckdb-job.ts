@@ -1,21 +1,24 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, textList } from '@music/duckdb';
+import { type DuckDBLimits, Engine, EngineExhausted, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
 import { lakeDay } from '@music/lake';
-import { type ObjectStore, downloadAll, mapLimited } from '@music/storage';
+import { type ObjectStore, downloadAll, ensureRoom, mapLimited } from '@music/storage';
 import { ulid } from 'ulid';
 import { rowsByDay } from './by-day';
-import { type PassOptions, type ReportTotals, computePass } from './duckdb-pass';
+import { type FetchedListens, type PassOptions, type ReportTotals, computePass, fetchFirst } from './duckdb-pass';
 import { type KpiJob, type KpiJobSummary, newSummaryKey } from './job-runner';
 import { MODELS_VERSION } from './kpi-models';
-import { planPasses } from './plan-passes';
+import { type Pass, planPasses } from './plan-passes';
 
 const LISTED_AT_ONCE = 8;
 const WRITTEN_AT_ONCE = 8;
 /** The share of the memory that days which are computed together have as Parquet; in memory they are some times as large. */
 const SHARE_TOGETHER = 1 / 8;
+
+/** How many times as many buckets as usual are tried before the job fails for want of memory. */
+const FINER = [1, 4, 16];
 
 type Day = KpiJobSummary['days'][number];
 
@@ -49,11 +52,20 @@ export async function runDuckDBJob(
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
     const passes = planPasses(lake, limits.memoryBytes * SHARE_TOGETHER);
-    const options = { store, runId: job.runId, keepUnknownTracks: job.keepUnknownTracks, memoryBytes: limits.memoryBytes, signal };
+    const common = { store, runId: job.runId, keepUnknownTracks: job.keepUnknownTracks, memoryBytes: limits.memoryBytes, signal };
+    let ahead: Promise<FetchedListens> | undefined;
     for (const [i, pass] of passes.entries()) {
       signal.throwIfAborted();
-      const passOptions: PassOptions = { ...options, dir: path.join(dir, `pass-${i}`) };
-      const report = await computePass(engine, pass, passOptions);
+      const options = { ...common, dir: path.join(dir, `pass-${i}`) };
+      const next = passes[i + 1];
+      const first = await (ahead ?? fetchAll(pass, options));
+      // Fetched while this pass is computed, where both are small enough for scratch space to hold them together.
+      ahead =
+        next !== undefined && pass.bytes + next.bytes <= limits.memoryBytes
+          ? fetchAll(next, { ...common, dir: path.join(dir, `pass-${i + 1}`) })
+          : undefined;
+      ahead?.catch(() => undefined); // awaited in its turn
+      const report = await computeInMemory(engine, pass, first, options);
       for (const name of Object.keys(totals) as (keyof ReportTotals)[]) totals[name] += report[name];
       days.push(...(await writeDays(engine, pass.dates, store, job.resultBucket, results)));
     }
@@ -74,6 +86,28 @@ export async function runDuckDBJob(
     engine?.close();
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+async function fetchAll(pass: Pass, options: Omit<PassOptions, 'finer'>): Promise<FetchedListens> {
+  await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.memoryBytes), 'for the listens of a day');
+  return fetchFirst(pass, options);
+}
+
+/** A user may have so many listens that buckets of the usual number do not fit: then they are made smaller. */
+async function computeInMemory(
+  engine: Engine,
+  pass: Pass,
+  first: FetchedListens,
+  options: Omit<PassOptions, 'finer'>,
+): Promise<ReportTotals> {
+  for (const finer of FINER) {
+    try {
+      return await computePass(engine, pass, finer === 1 ? first : await fetchAll(pass, options), { ...options, finer });
+    } catch (error) {
+      if (!(error instanceof EngineExhausted) || finer === FINER.at(-1)) throw error;
+    }
+  }
+  throw new Error('unreachable: the last try gives a result or throws');
 }
 
 /** Puts the KPIs of each day into an object of its own. Holds no more than a few days in memory. */

@@ -8,11 +8,13 @@ import type { Pass } from './plan-passes';
 
 /**
  * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a pointer in a table of
- * groups, and what is left of it afterwards. Bytes, measured: 10 million listens stay below 512 MiB. So no bucket spills.
+ * groups, and what is left of it afterwards. Bytes, measured with room to spare, so that no bucket spills.
  */
-const BYTES_A_LISTEN = 48;
+const BYTES_A_LISTEN = 72;
 /** Buckets are meant to be so much smaller than what fits, since a hash does not fill all alike. */
 const EVENLY = 0.9;
+/** So few buckets are read out of the listens as they lie: to write them down would take longer, and scratch space. */
+const BUCKETS_NOT_WRITTEN = 4;
 /** Objects are parted so many bytes at a time, and then removed: scratch space holds the listens once, not twice. */
 const PARTED_BYTES = 64 * 2 ** 20;
 /** What rows that were parted into buckets take, compared with the objects that they came in; objects by day compress a little better. */
@@ -33,7 +35,21 @@ export interface PassOptions {
   readonly runId: string;
   readonly keepUnknownTracks: boolean;
   readonly memoryBytes: number;
+  /** How many times as many buckets as usual: more where the usual ones turned out too large. */
+  readonly finer: number;
   readonly signal: AbortSignal;
+}
+
+/** What was fetched of a pass's objects, or of the first group of them. */
+export interface FetchedListens {
+  readonly folder: string;
+  /** Local files: of the run's own listens, and of those that the lake has from others. */
+  readonly files: { readonly own: readonly string[]; readonly lake: readonly string[] };
+}
+
+/** Fetches what a pass begins with. To be called ahead, while another pass is computed. Gives the files below `dir`. */
+export function fetchFirst(pass: Pass, options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'memoryBytes'>): Promise<FetchedListens> {
+  return fetchGroup(groupsOf(pass, options)[0] ?? [], 0, options);
 }
 
 /**
@@ -41,17 +57,17 @@ export interface PassOptions {
  * `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets by a hash of their user first:
  * a listen and all its repetitions, and a listener with all their listens, are in one bucket, so what buckets count adds up.
  */
-export async function computePass(engine: Engine, pass: Pass, options: PassOptions): Promise<ReportTotals> {
+export async function computePass(engine: Engine, pass: Pass, first: FetchedListens, options: PassOptions): Promise<ReportTotals> {
   const { dir, signal } = options;
   await mkdir(dir, { recursive: true });
   try {
-    const buckets = await bucketsOf(engine, pass, options);
-    await listensView(engine, buckets.map((bucket) => bucket.from).join(' UNION ALL '));
+    const { all, buckets } = await bucketsOf(engine, pass, first, options);
+    await listensView(engine, all);
     await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
     await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.keepUnknownTracks)}`);
     for (const [i, bucket] of buckets.entries()) {
       signal.throwIfAborted();
-      if (buckets.length > 1) await listensView(engine, bucket.from);
+      if (buckets.length > 1) await listensView(engine, bucket);
       await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
       await engine.run(`CREATE OR REPLACE TABLE distinct_listens AS ${MODELS.distinct_listens}`);
       await defineBitmaps(engine);
@@ -61,7 +77,7 @@ export async function computePass(engine: Engine, pass: Pass, options: PassOptio
       }
       await engine.run('DROP TABLE distinct_listens; DROP TABLE listeners');
     }
-    if (buckets.length > 1) await listensView(engine, buckets.map((bucket) => bucket.from).join(' UNION ALL '));
+    if (buckets.length > 1) await listensView(engine, all);
     for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day'] as const)
       await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
     const [report] = await engine.rows<Record<keyof ReportTotals, bigint>>(MODELS.run_report);
@@ -77,9 +93,10 @@ export async function computePass(engine: Engine, pass: Pass, options: PassOptio
   }
 }
 
-interface Bucket {
-  /** SQL that gives the columns of the view `listens`. */
-  readonly from: string;
+/** SQL that gives the columns of the view `listens`: those of all listens, and those of each bucket. */
+interface Buckets {
+  readonly all: string;
+  readonly buckets: readonly string[];
 }
 
 const NO_LISTENS = "SELECT '' AS user_id, '' AS track_id, TIMESTAMP 'epoch' AS listened_at, DATE 'epoch' AS listen_date, 0 AS of_run WHERE FALSE";
@@ -89,48 +106,59 @@ async function listensView(engine: Engine, from: string): Promise<void> {
 }
 
 /** Fetches a pass's objects, and parts them where they are too many for memory. */
-async function bucketsOf(engine: Engine, { dates, objects, bytes }: Pass, options: PassOptions): Promise<Bucket[]> {
-  if (objects.length === 0) return [{ from: NO_LISTENS }];
-  const capacity = Math.floor(options.memoryBytes / BYTES_A_LISTEN);
+async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, options: PassOptions): Promise<Buckets> {
+  const { dates, objects, bytes } = pass;
+  if (objects.length === 0) return { all: NO_LISTENS, buckets: [NO_LISTENS] };
+  const capacity = Math.floor(options.memoryBytes / BYTES_A_LISTEN / options.finer);
   const what = `for the listens of ${dates.length === 1 ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}`;
-  const groups = inGroups(objects, bytes <= options.memoryBytes ? Infinity : PARTED_BYTES);
-  await ensureRoom(options.dir, groups.length === 1 ? bytes : bytes * PARTED_GROWTH + PARTED_BYTES, what);
+  const groups = groupsOf(pass, options);
+  if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
-  const fetched = await fetch(first, 0);
   const rows = await engine.count(`SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flat())})`);
   const estimated = (rows * bytes) / Math.max(1, first.reduce((sum, { size }) => sum + size, 0));
-  if (others.length === 0 && rows <= capacity) return [{ from: readBoth(fetched.files) }];
+  const all = readBoth(fetched.files);
+  if (others.length === 0 && rows <= capacity) return { all, buckets: [all] };
   const count = Math.ceil(estimated / (capacity * EVENLY));
+  if (others.length === 0 && count <= BUCKETS_NOT_WRITTEN)
+    return { all, buckets: numbers(count).map((bucket) => `SELECT * FROM (${all}) WHERE hash(user_id) % ${count} = ${bucket}`) };
   if (others.length === 0) await ensureRoom(options.dir, bytes * PARTED_GROWTH, what);
   await part(fetched, 0, count);
-  let ahead = others.length > 0 ? fetch(others[0] as LakeObject[], 1) : undefined;
+  let ahead = others.length > 0 ? fetchGroup(others[0] as LakeObject[], 1, options) : undefined;
   for (const i of others.keys()) {
     options.signal.throwIfAborted();
-    const group = await (ahead as ReturnType<typeof fetch>);
-    ahead = i + 1 < others.length ? fetch(others[i + 1] as LakeObject[], i + 2) : undefined;
+    const group = await (ahead as Promise<FetchedListens>);
+    ahead = i + 1 < others.length ? fetchGroup(others[i + 1] as LakeObject[], i + 2, options) : undefined;
     ahead?.catch(() => undefined); // awaited in its turn
     await part(group, i + 1, count);
   }
-  return Array.from({ length: count }, (_, bucket) => ({ from: readBucket(path.join(options.dir, 'buckets'), bucket) }));
+  const parted = readBuckets(path.join(options.dir, 'buckets'));
+  return { all: parted, buckets: numbers(count).map((bucket) => `${parted} WHERE bucket = ${bucket}`) };
 
-  async function fetch(group: readonly LakeObject[], n: number) {
-    const folder = path.join(options.dir, `in-${n}`);
-    const own = group.filter(({ run }) => run === options.runId);
-    const lake = group.filter(({ run }) => run !== options.runId);
-    const [ownFiles, lakeFiles] = await Promise.all([
-      downloadAll(options.store, own, path.join(folder, 'own')),
-      downloadAll(options.store, lake, path.join(folder, 'lake')),
-    ]);
-    return { folder, files: { own: ownFiles, lake: lakeFiles } };
-  }
-
-  async function part({ folder, files }: Awaited<ReturnType<typeof fetch>>, n: number, count: number): Promise<void> {
+  async function part({ folder, files }: FetchedListens, n: number, count: number): Promise<void> {
     await engine.run(
       `COPY (SELECT *, hash(user_id) % ${count} AS bucket FROM (${readBoth(files)})) TO ${text(path.join(options.dir, 'buckets'))}
        (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
     );
     await rm(folder, { recursive: true });
   }
+}
+
+async function fetchGroup(
+  group: readonly LakeObject[],
+  n: number,
+  { store, dir, runId }: Pick<PassOptions, 'store' | 'dir' | 'runId'>,
+): Promise<FetchedListens> {
+  const folder = path.join(dir, `in-${n}`);
+  const [own, lake] = await Promise.all([
+    downloadAll(store, group.filter(({ run }) => run === runId), path.join(folder, 'own')),
+    downloadAll(store, group.filter(({ run }) => run !== runId), path.join(folder, 'lake')),
+  ]);
+  return { folder, files: { own, lake } };
+}
+
+/** All objects at once, or a few at a time where they are many times what memory holds. */
+function groupsOf({ objects, bytes }: Pass, { memoryBytes }: Pick<PassOptions, 'memoryBytes'>): LakeObject[][] {
+  return inGroups(objects, bytes <= memoryBytes ? Infinity : PARTED_BYTES);
 }
 
 /** Objects in their order, in groups of up to so many bytes, or one alone. */
@@ -162,9 +190,11 @@ function readBoth({ own, lake }: { own: readonly string[]; lake: readonly string
     .join(' UNION ALL ');
 }
 
-/** A bucket that no listen fell into has no folder; with the whole pattern empty the engine would complain. */
-function readBucket(folder: string, bucket: number): string {
-  return `SELECT ${LISTEN_COLUMNS}, of_run FROM read_parquet(${text(`${folder}/*/*.parquet`)}, hive_partitioning = true, hive_types = {'bucket': BIGINT}) WHERE bucket = ${bucket}`;
+const numbers = (count: number): number[] => Array.from({ length: count }, (_, n) => n);
+
+/** All buckets; a condition on `bucket` leaves the files of others unread. */
+function readBuckets(folder: string): string {
+  return `SELECT ${LISTEN_COLUMNS}, of_run FROM read_parquet(${text(`${folder}/*/*.parquet`)}, hive_partitioning = true, hive_types = {'bucket': BIGINT})`;
 }
 
 /**

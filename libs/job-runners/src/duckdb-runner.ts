@@ -30,7 +30,7 @@ export class DuckDBRunner implements JobRunner {
       (summary) => this.end(id, { state: 'succeeded', summary }),
       (error: unknown) => this.end(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
     );
-    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running' } });
+    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running', waited: true } });
     return { jobRunId: id };
   }
 

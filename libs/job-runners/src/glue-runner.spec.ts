@@ -1,5 +1,5 @@
 import { GetJobRunCommand, GlueClient } from '@aws-sdk/client-glue';
-import { GlueEndpoint } from '@music/testing';
+import { GlueEndpoint } from '@music/local-stack';
 import { setUpGlueJob } from './glue-job-definition';
 import { GlueRunner } from './glue-runner';
 import type { KpiJob } from './job-runner';
@@ -37,13 +37,15 @@ describe('a KPI job on Glue', () => {
     });
     await setUpGlueJob(client, fixture.store, 'lake', SETTINGS);
     runner = new GlueRunner(client, fixture.store, { jobName: 'music-kpis', region: 'us-east-1', timeoutMinutes: 10 });
-    job = await fixture.job(`r${(n += 1)}`, [['u1', 't1', '2024-06-25 10:00:00']], [['t1', 'pop', 'One', 1, 1]]);
+    job = await jobOf(`r${(n += 1)}`);
   });
   afterEach(async () => {
     await runner.close();
     await glue.stop();
   });
 
+  const jobOf = async (runId: string) =>
+    fixture.place(await fixture.job(runId, [['u1', 't1', '2024-06-25 10:00:00']], [['t1', 'pop', 'One', 1, 1]]));
   const start = async () => ((await runner.start(job)) as { jobRunId: string }).jobRunId;
 
   it('is found again by its arguments when the reply to its start was lost', async () => {
@@ -57,8 +59,7 @@ describe('a KPI job on Glue', () => {
     // In a later turn the lake may have other listens.
     glue.inject('wait');
     expect(await runner.start({ ...job, version: 2 })).toEqual({ jobRunId: expect.not.stringContaining(adopted) });
-    const other = await fixture.job('other', [['u1', 't1', '2024-06-25 10:00:00']], [['t1', 'pop', 'One', 1, 1]]);
-    expect(await runner.start(other)).toEqual({ busy: expect.stringContaining('ConcurrentRunsExceeded') });
+    expect(await runner.start(await jobOf('other'))).toEqual({ busy: expect.stringContaining('ConcurrentRunsExceeded') });
   });
 
   it('waits where Glue has no room or no time for it', async () => {

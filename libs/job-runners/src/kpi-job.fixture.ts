@@ -8,7 +8,7 @@ import { text, textList } from '@music/duckdb';
 import type { DayKpis } from '@music/kpis';
 import { placeListens } from '@music/lake';
 import { ObjectStore, type StoredObject } from '@music/storage';
-import { LocalStack, localS3 } from '@music/testing';
+import { LocalStack, localS3 } from '@music/local-stack';
 import type { JobRunner, KpiJob, KpiJobSummary } from './job-runner';
 
 /** `day`: the calendar day in a zone other than UTC. */

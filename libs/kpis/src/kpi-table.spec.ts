@@ -1,6 +1,6 @@
 import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { LocalStack, localDynamoDB } from '@music/testing';
+import { LocalStack, localDynamoDB } from '@music/local-stack';
 import { type DayKpis, KpiTable, genreKey, keyPart, kpiTable, minutes, minutesPerListener, topSongPrefix } from './index';
 
 jest.setTimeout(60_000);

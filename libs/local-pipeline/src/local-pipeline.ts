@@ -7,7 +7,7 @@ import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
-import { Child, FaultProxies, GlueEndpoint, LocalStack, until, workspaceRoot } from '@music/testing';
+import { Child, GlueEndpoint, LocalStack, until, workspaceRoot } from '@music/local-stack';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -36,14 +36,30 @@ const LOCAL_DEFAULTS = {
 /** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
 export const LOCAL_ENGINES = ['duckdb', 'glue'] as const;
 
+/** What stands between the servers and those that call them. */
+export interface CallProxies {
+  /** What makes a caller, a stage or `cli`, use the proxies in place of the servers. */
+  env(caller: string): Record<string, string>;
+  stop(): Promise<void>;
+}
+
+/** Gets who calls, where the HTTP servers are, and where Kafka is and its proxy has to listen. */
+export type StartProxies = (
+  callers: readonly string[],
+  servers: { readonly s3?: string; readonly dynamodb?: string; readonly glue?: string },
+  kafka: { readonly brokers: string; readonly port: number },
+) => Promise<CallProxies>;
+
 export interface LocalPipelineOptions {
   readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Use the servers of `docker/compose.yaml` instead of starting some. */
   readonly compose?: boolean;
   /** Kafka with TLS and a login. */
   readonly secureKafka?: boolean;
-  /** Services and the command line reach the servers through proxies that do to calls what a test says. */
-  readonly proxied?: boolean;
+  /** Starts what stands between the servers and those that call them. */
+  readonly proxies?: StartProxies;
+  /** Servers that start slower and are quicker with very much data. */
+  readonly forMuchData?: boolean;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -59,7 +75,7 @@ export class LocalPipeline {
     readonly config: StoresConfig,
     readonly stores: Stores,
     readonly glue: GlueEndpoint | undefined,
-    private readonly faultProxies: FaultProxies | undefined,
+    private readonly callProxies: CallProxies | undefined,
   ) {}
 
   /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
@@ -67,11 +83,16 @@ export class LocalPipeline {
     compose = false,
     engine = 'duckdb',
     secureKafka = false,
-    proxied = false,
+    proxies: startProxies,
+    forMuchData = false,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
-    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), { secureKafka, proxiedKafka: proxied });
+    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), {
+      secureKafka,
+      proxiedKafka: startProxies !== undefined,
+      forMuchData,
+    });
     const inherited = Object.fromEntries(
       Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
     ) as Record<string, string>;
@@ -97,8 +118,8 @@ export class LocalPipeline {
     delete process.env['AWS_PROFILE'];
     const config = loadSettings(StoresConfig, env);
     const proxies =
-      proxied && stack !== undefined
-        ? await FaultProxies.start(
+      startProxies !== undefined && stack !== undefined
+        ? await startProxies(
             [...STAGES, 'cli'],
             { s3: stack.env['AWS_ENDPOINT_URL_S3'], dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], glue: glue?.url },
             stack.kafkaBehindProxy,
@@ -117,15 +138,9 @@ export class LocalPipeline {
     }
   }
 
-  /** Throws where the pipeline was started without `proxied`. */
-  get proxies(): FaultProxies {
-    if (this.faultProxies === undefined) throw new Error('the pipeline was started without `proxied`');
-    return this.faultProxies;
-  }
-
   /** What a stage, or the command line, is started with. */
   envOf(caller: Stage | 'cli'): Record<string, string> {
-    return { ...this.env, ...this.faultProxies?.env(caller) };
+    return { ...this.env, ...this.callProxies?.env(caller) };
   }
 
   private async setUpGlue(): Promise<void> {
@@ -201,7 +216,7 @@ export class LocalPipeline {
   async stop(): Promise<void> {
     await Promise.all([...this.services.values()].flat().map((child) => child.stop(15_000)));
     this.stores.close();
-    await this.faultProxies?.stop();
+    await this.callProxies?.stop();
     await this.glue?.stop();
     await this.stack?.stop();
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import path from 'node:path';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 import type { LocalPipeline } from './local-pipeline';
 
 export interface CommandResult {

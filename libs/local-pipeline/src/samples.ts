@@ -1,6 +1,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 
 const FIRST_DAY = '2026-03-01';
 const DAYS = ['2026-03-01', '2026-03-02'];

@@ -2,6 +2,7 @@ import { type Socket, connect, isIP } from 'node:net';
 import { connect as connectTls, rootCertificates } from 'node:tls';
 import { type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
 import { describeError } from '@music/errors';
+import { quietRequestQueue } from './quiet-request-queue';
 
 export interface KafkaOptions {
   readonly brokers: readonly string[];
@@ -25,6 +26,7 @@ export interface Log {
 /** kafkajs, quiet about what it mends by itself. It is used in this library and nowhere else. */
 export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
   process.env['KAFKAJS_NO_PARTITIONER_WARNING'] = '1';
+  quietRequestQueue();
   return new Kafka({
     brokers: [...options.brokers],
     clientId: options.clientId,

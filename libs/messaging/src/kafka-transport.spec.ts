@@ -2,7 +2,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { type Envelope, RunRequested, deadLetterTopic, envelope, toJson, topicSpecs } from '@music/events';
 import { REPLAYED_HEADER, RunStore, ensureTable, messageOf, pipelineRunsTable } from '@music/runs';
-import { LocalStack, localDynamoDB, until } from '@music/testing';
+import { LocalStack, localDynamoDB, until } from '@music/local-stack';
 import type { Kafka } from 'kafkajs';
 import { of } from 'rxjs';
 import {

@@ -2,7 +2,7 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LastingError } from '@music/errors';
 import { RunRequested, deadLetterTopic, envelope } from '@music/events';
-import { LocalStack, localDynamoDB, until } from '@music/testing';
+import { LocalStack, localDynamoDB, until } from '@music/local-stack';
 import {
   LAKE_TURN,
   type OwedMessage,

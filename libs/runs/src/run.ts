@@ -47,6 +47,8 @@ export interface JobInfo {
   /** Where the job left its summary; it stays in the lake bucket. */
   readonly summary?: ObjectRef;
   readonly seconds?: number;
+  /** When it was seen to have ended well. */
+  readonly endedAt?: string;
   readonly message?: string;
 }
 

@@ -3,7 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
-import { FaultProxies, LocalStack, type Verdict, localS3, s3Error } from '@music/testing';
+import { LocalStack, localS3 } from '@music/local-stack';
+import { FaultProxies, type Verdict, s3Error } from '@music/testing';
 import { ObjectChanged, ObjectStore, type StoredObject, WrittenMeanwhile, keyBelow } from './index';
 
 jest.setTimeout(60_000);

@@ -1,8 +1,3 @@
-export * from './child-process';
-export * from './clients';
 export * from './fault-proxies';
-export * from './glue-endpoint';
-export * from './local-stack';
+export * from './lab-data';
 export type * from './server-call';
-export * from './until';
-export * from './workspace';

@@ -14,7 +14,7 @@ export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
 export type Server = (typeof SERVERS)[number];
 
 const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
-/** Starts sooner; what hashes much data is slower for it. */
+/** Starts sooner, and gets through little data sooner; the servers are slower for it with very much. */
 const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
 const KAFKA_USER = 'music';
@@ -36,12 +36,13 @@ export class LocalStack {
     /** Kafka speaks TLS and wants a SCRAM login, with this password. */
     private readonly kafkaPassword: string | undefined,
     private readonly proxiedKafka: ProxiedKafka | undefined,
+    private readonly forMuchData: boolean,
   ) {}
 
   static async start(
     servers: readonly Server[] = SERVERS,
     dir?: string,
-    { secureKafka = false, proxiedKafka = false } = {},
+    { secureKafka = false, proxiedKafka = false, forMuchData = false } = {},
   ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
@@ -53,6 +54,7 @@ export class LocalStack {
       dir === undefined,
       secureKafka ? randomBytes(16).toString('hex') : undefined,
       proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
+      forMuchData,
     );
     await mkdir(stack.dir, { recursive: true });
     try {
@@ -101,7 +103,7 @@ export class LocalStack {
     const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port), s3: () => this.s3(port, data) }[
       server
     ]();
-    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(server === 's3' ? [] : [QUICK_START]), ...args], {
+    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(this.forMuchData ? [] : [QUICK_START]), ...args], {
       env: process.env,
       logFile: path.join(this.dir, `${server}.log`),
       cwd: data,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
-import { until, workspaceRoot } from '@music/testing';
+import { until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
-import { until, workspaceRoot } from '@music/testing';
+import { until, workspaceRoot } from '@music/local-stack';
 
 jest.setTimeout(180_000);
 

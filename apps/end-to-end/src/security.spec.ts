@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { STAGES } from '@music/events';
 import { requestRun, runReport, waitForRun } from '@music/reports';
-import { until, workspaceRoot } from '@music/testing';
+import { until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 
 jest.setTimeout(120_000);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { versionOf } from '@music/runs';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 import { reference } from '@music/local-pipeline';

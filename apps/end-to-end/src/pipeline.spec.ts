@@ -1,16 +1,16 @@
-import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type DayReport, type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
+import { labData } from '@music/testing';
 import { LocalPipeline } from '@music/local-pipeline';
 import { type Reference, reference } from '@music/local-pipeline';
 
 jest.setTimeout(180_000);
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
-const LAB = path.join(workspaceRoot(), '..', 'shared', 'data', 'lab');
+const LAB = labData() ?? '';
 const SONGS = 'track_id,track_name,artists,track_genre,duration_ms,popularity\nt1,One,A,pop,60000,1\n';
 const USERS = 'user_id,user_name,user_country\n1,Ada,France\n';
 const STREAM = 'user_id,track_id,listen_time\n1,t1,2024-06-25 10:00:00\n';
@@ -190,9 +190,9 @@ describe('bad input', () => {
   });
 });
 
-const lab = existsSync(LAB) ? describe : describe.skip;
+const lab = LAB === '' ? describe.skip : describe;
 
-lab('the lab files', () => {
+lab('the lab files, where LAB_DATA names them', () => {
   const expected = () => reference([LAB]);
   const lines = async (n: number) => (await readFile(path.join(LAB, 'streams', `streams${n}.csv`), 'utf8')).trimEnd().split('\n');
   const tables = async () => ({

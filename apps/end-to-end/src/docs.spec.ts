@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { workspaceRoot } from '@music/testing';
+import { workspaceRoot } from '@music/local-stack';
 
 const root = workspaceRoot();
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');

@@ -1,1 +1,0 @@
-module.exports = { displayName: '@music/local', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

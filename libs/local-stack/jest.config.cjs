@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/local-stack', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };

@@ -1,0 +1,6 @@
+export * from './child-process';
+export * from './clients';
+export * from './glue-endpoint';
+export * from './local-stack';
+export * from './until';
+export * from './workspace';

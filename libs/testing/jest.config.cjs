@@ -1,1 +1,0 @@
-module.exports = { displayName: '@music/testing', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
