@@ -6,7 +6,7 @@ import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence 
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { combineTable } from './combine-table';
-import { type Fetched, fetchFile, groupFiles, mapAhead } from './fetch-file';
+import { type Fetched, fetchAhead, fetchFile, groupFiles } from './fetch-file';
 import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
 import type { TimeZones } from './type-rows';
 
@@ -19,7 +19,7 @@ export interface CombineLimits {
   /** Files that are read by one statement: how many, and of how many bytes together. */
   readonly together: { readonly files: number; readonly bytes: number };
   /** Files that are fetched while others are read. */
-  readonly filesAhead: number;
+  readonly ahead: { readonly files: number; readonly bytes: number };
 }
 
 /** What a file's rows take as Parquet, at most, beside its CSV. */
@@ -47,7 +47,7 @@ export class CombineBatch {
       engine = await Engine.open(dir, this.limits.engine);
       const files = manifest.streams.filter((file) => file.batch === batch);
       await this.ensureRoom(files, dir);
-      const fetched = mapAhead(files, this.limits.filesAhead, (file) =>
+      const fetched = fetchAhead(files, this.limits.ahead, (file) =>
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.csv`), this.limits),
       );
       const tables = batch === 0 ? await this.combineTables(engine, manifest, dir) : {};
@@ -98,13 +98,13 @@ export class CombineBatch {
     return { files: evidence, parts: await Promise.all(parts), rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir) };
   }
 
-  /** The files that are under way, those of one statement, and their rows as Parquet. */
+  /** The files that are under way, those of one statement and of the one before it, and their rows as Parquet. */
   private async ensureRoom(files: Manifest['streams'], dir: string): Promise<void> {
-    const { together, filesAhead, maxFileBytes } = this.limits;
+    const { together, ahead, maxFileBytes } = this.limits;
     const sizes = files.map(({ size }) => size).filter((size) => size <= maxFileBytes);
     const largest = Math.max(0, ...sizes);
     const all = sizes.reduce((sum, size) => sum + size, 0);
-    const atOnce = Math.min(all, Math.max(together.bytes, largest) + filesAhead * largest);
+    const atOnce = Math.min(all, 2 * Math.max(together.bytes, largest) + Math.max(ahead.bytes, largest));
     await ensureRoom(dir, atOnce * (1 + PARQUET_SHARE), 'for the files of a batch');
   }
 

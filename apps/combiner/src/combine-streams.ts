@@ -5,7 +5,7 @@ import { Injectable } from '@nestjs/common';
 import { CombineBatch } from './combine-batch';
 import { CombinerConfig } from './combiner.config';
 
-const FILES_AHEAD = 8;
+const AHEAD = { files: 8, bytes: 128 * 2 ** 20 };
 /** Two or three statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the lake. */
 const TOGETHER = { files: 500, bytes: 128 * 2 ** 20 };
 
@@ -28,7 +28,7 @@ export class CombineStreams extends StagePerformer {
         maxFileBytes: config.maxFileMb * 2 ** 20,
         maxRowBytes: config.maxRowKb * 2 ** 10,
         together: TOGETHER,
-        filesAhead: FILES_AHEAD,
+        ahead: AHEAD,
       },
       runtime.scratch,
     );

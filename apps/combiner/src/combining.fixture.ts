@@ -72,7 +72,7 @@ export class Combining {
         maxFileBytes: options.maxFileBytes ?? 10 ** 9,
         maxRowBytes: options.maxRowBytes ?? 2 ** 20,
         together: { files: options.filesTogether ?? 100, bytes: 10 ** 9 },
-        filesAhead: 3,
+        ahead: { files: 3, bytes: 10 ** 9 },
       },
       this.scratch,
     );

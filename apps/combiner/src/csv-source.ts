@@ -8,11 +8,10 @@ export interface CsvSource {
   readonly from: string;
   /** The column that has a name, as SQL. No name of a file gets into the SQL. */
   column(name: string): string;
-  /**
-   * Some of the files once more, each row with its `place` from 1 among all of them. `where` may leave rows out, which keep no place of
-   * the others.
-   */
-  of(files: readonly string[], where: (csv: CsvSource) => string | undefined): CsvSource;
+  /** Other files, read alike. */
+  only(files: readonly string[]): CsvSource;
+  /** Each row with its `place` from 1 among all of the source. Rows may be left out; the others keep their places. */
+  numbered(where: (csv: CsvSource) => string | undefined): CsvSource;
 }
 
 /**
@@ -36,11 +35,11 @@ export function csvSource(
       if (index < 0) throw new RangeError(`no column ${name}`);
       return `c${index}`;
     },
-    of: (some, where) => {
-      const these = csvSource(some, header, options);
-      const condition = where(these);
-      const numbered = `SELECT *, row_number() OVER () AS place FROM ${these.from}`;
-      return { ...these, from: `(SELECT * FROM (${numbered})${condition === undefined ? '' : ` WHERE ${condition}`})` };
+    only: (others) => csvSource(others, header, options),
+    numbered: (where) => {
+      const condition = where(source);
+      const rows = `SELECT *, row_number() OVER () AS place FROM ${from}`;
+      return { ...source, from: `(SELECT * FROM (${rows})${condition === undefined ? '' : ` WHERE ${condition}`})` };
     },
   };
   return source;

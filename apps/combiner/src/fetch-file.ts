@@ -63,23 +63,40 @@ export async function fetchFile(
   return { path: to, readable, sequential, plain, size, evidence: { file, key, sha256, columns } };
 }
 
-/** Like `map`, in order, with the next few under way while one is worked on. The first are begun at once. All have ended when it has. */
-export function mapAhead<T, R>(items: readonly T[], ahead: number, map: (item: T) => Promise<R>): AsyncGenerator<R> {
-  const under: Promise<R>[] = [];
+/**
+ * Fetches files, in order, with the next few under way while one is worked on: as many as come to so many bytes, or one. The first are
+ * begun at once. All have ended when it has.
+ */
+export function fetchAhead<F extends { readonly size: number }>(
+  files: readonly F[],
+  most: { readonly files: number; readonly bytes: number },
+  fetch: (file: F) => Promise<Fetched>,
+): AsyncGenerator<Fetched> {
+  const under: { readonly fetched: Promise<Fetched>; readonly size: number }[] = [];
   let next = 0;
+  let bytes = 0;
   const more = () => {
-    for (; next < items.length && under.length < ahead; next += 1) {
-      const begun = map(items[next] as T);
-      begun.catch(() => undefined); // awaited in its turn
-      under.push(begun);
+    for (let file = files[next]; file !== undefined; file = files[next]) {
+      if (under.length >= most.files || (under.length > 0 && bytes + file.size > most.bytes)) return;
+      const fetched = fetch(file);
+      fetched.catch(() => undefined); // awaited in its turn
+      under.push({ fetched, size: file.size });
+      bytes += file.size;
+      next += 1;
     }
   };
   more();
   return (async function* () {
     try {
-      for (; under.length > 0; more()) yield await (under.shift() as Promise<R>);
+      for (let first = under[0]; first !== undefined; first = under[0]) {
+        const fetched = await first.fetched;
+        under.shift();
+        bytes -= first.size;
+        more();
+        yield fetched;
+      }
     } finally {
-      await Promise.allSettled(under);
+      await Promise.allSettled(under.map(({ fetched }) => fetched));
     }
   })();
 }

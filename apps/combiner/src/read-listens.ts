@@ -1,5 +1,7 @@
+import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contracts';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { FileEvidence } from '@music/runs';
@@ -16,9 +18,9 @@ const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.csv$', 1) 
  * those of a run together.
  */
 const DAYS_PARTED = 31;
-/** Days are told by so many rows of a group's first file, or by all rows where they have no more bytes than this. */
-const ROWS_LOOKED_AT = 20_000;
-const BYTES_LOOKED_AT = 8 * 2 ** 20;
+/** Days are told by all rows of a group that has no more bytes than this, otherwise by the beginning of its first file. */
+const BYTES_LOOKED_AT = 4 * 2 ** 20;
+const BEGINNING_BYTES = 2 ** 18;
 
 /** A local Parquet file of good rows, of one day where it has a `date`. */
 export interface ListensFile {
@@ -60,8 +62,7 @@ export async function readListens(engine: Engine, group: readonly Fetched[], dir
   await mkdir(dir, { recursive: true });
   const read = await readCsv(engine, group, options.maxRowBytes, async (csv) => {
     const rows = typeRows(csv, options.zones, first.plain);
-    const looked = group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT ? '' : `LIMIT ${ROWS_LOOKED_AT}`;
-    const days = await engine.count(`SELECT count(DISTINCT listen_date) FROM (SELECT listen_date FROM (${rows}) ${looked})`, parameters);
+    const days = await countDays(engine, group, csv, dir, { parameters, options });
     await engine.run(dropMalformed);
     await rm(dir, { recursive: true }); // what another mode of reading left
     await engine.run(
@@ -94,6 +95,25 @@ export async function readListens(engine: Engine, group: readonly Fetched[], dir
   const placed = placeBadRows(options.beside, group, read.csv, evidence, { counts, parameters, options, unread: unread.table });
   placed.catch(() => undefined); // awaited by the caller
   return { evidence, listens: counts.listens, placed };
+}
+
+/** How many days the files have rows of, or seem to have: a wrong guess costs time, and changes nothing. */
+async function countDays(
+  engine: Engine,
+  group: readonly Fetched[],
+  csv: CsvSource,
+  dir: string,
+  { parameters, options }: { parameters: Record<string, string>; options: ReadOptions },
+): Promise<number> {
+  const count = (from: CsvSource) =>
+    engine.count(
+      `SELECT count(DISTINCT listen_date) FROM (${typeRows(from, options.zones, (group[0] as Fetched).plain)})`,
+      parameters,
+    );
+  if (group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT) return count(csv);
+  const beginning = path.join(dir, '0.csv');
+  await pipeline(createReadStream((group[0] as Fetched).path, { end: BEGINNING_BYTES - 1 }), createWriteStream(beginning));
+  return count(csv.only([beginning]));
 }
 
 function nothingOf(evidence: FileEvidence): ReadGroup {
@@ -170,10 +190,9 @@ async function placeBadRows(
     start += counts.files.get(of.file)?.rows ?? 0;
   }
   const onlyMissing = bad.every(({ missing_user_id, missing_track_id, missing_listen_time, ...others }) => totalOf(others) === 0);
-  const rows = csv.of(
-    again.map((fetched) => fetched.path),
-    (numbered) => (onlyMissing ? blankIds(numbered, (again[0] as Fetched).plain) : undefined),
-  );
+  const rows = csv
+    .only(again.map((fetched) => fetched.path))
+    .numbered((from) => (onlyMissing ? blankIds(from, (again[0] as Fetched).plain) : undefined));
   await engine.run(
     // The n-th row of a file: those that were read, in order, with those that could not be read in between.
     `INSERT INTO bad

@@ -130,6 +130,7 @@ export class ComputeKpis extends StagePerformer {
     const { runId } = run;
     const { version } = job;
     const summary = await objects.readJson<KpiJobSummary>(summaryRef);
+    work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
     const provenance = {
       run_id: runId,
       version,
@@ -175,8 +176,10 @@ export class ComputeKpis extends StagePerformer {
     const listens = verdicts.flatMap((verdict) => verdict.listens);
     const isOurTurn = async () => (await runs.findRun(runId))?.version === version;
     const placing = { runId, listens, isOurTurn, signal: work.signal };
+    const began = performance.now();
     const dates =
       (await this.datesToComputeAgain(run)) ?? (await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits));
+    work.log.info({ days: dates.length, objects: listens.length, seconds: (performance.now() - began) / 1_000 }, 'listens are in the lake');
     const job: KpiJob = {
       runId,
       version,
