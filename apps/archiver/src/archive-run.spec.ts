@@ -62,8 +62,8 @@ describe('archiving a run', () => {
         batch: 0,
       };
       streams.push(file);
-      await runs.takeFile({ key: file.key, version: versionOf(file), runId }, undefined);
-      await runs.updateFile(file.key, versionOf(file), runId, { state });
+      await runs.files.take({ key: file.key, version: versionOf(file), runId }, undefined);
+      await runs.files.update(file.key, versionOf(file), runId, { state });
     }
     const manifest: Manifest = { runId, logicalDate: '2024-06-25', frozenAt: '', batches: 1, streams, songs: [], users: [], left: [] };
     const stored = await objects.putJson(config.lakeBucket, `runs/${runId}/manifest.json`, manifest);
@@ -79,7 +79,7 @@ describe('archiving a run', () => {
       days: 1,
       version: 1,
     });
-    return { work: { event, headers: {}, signal: new AbortController().signal, log: silent }, streams };
+    return { work: { event, headers: {}, signal: new AbortController().signal, log: silent, progress: () => undefined }, streams };
   }
 
   const archived = async (name: string) => objects.head(config.archiveBucket, `streams/2024-06-25/${runId}/${name}`);
@@ -93,7 +93,7 @@ describe('archiving a run', () => {
     expect(await objects.head('versioned', 'streams/bad.csv')).toBeDefined();
     expect(await objects.head(config.intermediateBucket, `runs/${runId}/staging/x`)).toBeUndefined();
     expect(await runs.findRun(runId)).toMatchObject({ state: 'completed', archivedFiles: 1 });
-    expect((await runs.listOwed('archiver')).at(-1)).toMatchObject({ topic: 'music.run.completed', key: runId });
+    expect((await runs.outbox.list('archiver')).at(-1)).toMatchObject({ topic: 'music.run.completed', key: runId });
     expect(await archive.perform(work)).toBe('done');
   });
 
@@ -113,7 +113,7 @@ describe('archiving a run', () => {
     await objects.copy(copied, config.archiveBucket, keyOf(copied), 'DEEP_ARCHIVE');
     await objects.deleteIfUnchanged(copied);
     await objects.copy(noted, config.archiveBucket, keyOf(noted), 'DEEP_ARCHIVE');
-    await runs.updateFile(noted.key, versionOf(noted), runId, { state: 'archived' });
+    await runs.files.update(noted.key, versionOf(noted), runId, { state: 'archived' });
     await archive.perform(work);
     expect(await runs.findRun(runId)).toMatchObject({ state: 'completed', archivedFiles: 2 });
     expect(await objects.head('plain', noted.key)).toBeUndefined();
@@ -132,7 +132,7 @@ describe('archiving a run', () => {
   it('leaves a file that another run has taken since', async () => {
     const { work, streams } = await published({ 'taken.csv': 'passed' });
     const [file] = streams as [ManifestFile];
-    await runs.takeFile({ key: file.key, version: versionOf(file), runId: 'scheduled__2024-07-01' }, runId);
+    await runs.files.take({ key: file.key, version: versionOf(file), runId: 'scheduled__2024-07-01' }, runId);
     await archive.perform(work);
     expect(await archived('taken.csv')).toBeUndefined();
     expect(await objects.head('versioned', file.key)).toBeDefined();

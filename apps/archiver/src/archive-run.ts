@@ -47,6 +47,7 @@ export class ArchiveRun extends StagePerformer {
     const gone = await this.copyAll(run, passed, work);
     const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
+      work.progress();
       if (gone.has(each.key)) return this.noteGone(run, each, work);
       if (each.entry.state === 'passed') await this.noteArchived(run, each);
       return this.removeSource(each, work);
@@ -60,7 +61,7 @@ export class ArchiveRun extends StagePerformer {
   }
 
   private async passedFiles(run: Run, { streams }: Manifest): Promise<PassedFile[]> {
-    const ledger = await this.runtime.stores.runs.findFiles(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+    const ledger = await this.runtime.stores.runs.files.find(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
     return streams.flatMap((file) => {
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
@@ -81,6 +82,7 @@ export class ArchiveRun extends StagePerformer {
     const missing = passed.filter(({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)));
     await mapLimited(missing, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
+      work.progress();
       const { file, key } = each;
       try {
         await this.runtime.stores.objects.copyUnchecked(file, archiveBucket, key, archiveStorageClass);
@@ -113,14 +115,14 @@ export class ArchiveRun extends StagePerformer {
   /** The file's rows count, but this version is gone from a bucket that keeps none: says so, and leaves what is there now alone. */
   private async noteGone({ runId }: Run, { file, entry }: PassedFile, work: Work): Promise<false> {
     const detail = 'replaced or removed before it could be archived; its rows count';
-    await this.runtime.stores.runs.updateFile(file.key, entry.version, runId, { detail });
+    await this.runtime.stores.runs.files.update(file.key, entry.version, runId, { detail });
     work.log.warn({ key: file.key }, 'replaced or removed before it could be archived');
     return false;
   }
 
   private async noteArchived({ runId }: Run, { file, entry, key }: PassedFile): Promise<void> {
     const movedTo = `s3://${this.config.archiveBucket}/${key}`;
-    await this.runtime.stores.runs.updateFile(file.key, entry.version, runId, { state: 'archived', movedTo });
+    await this.runtime.stores.runs.files.update(file.key, entry.version, runId, { state: 'archived', movedTo });
     this.runtime.metrics.bytes.inc({ what: 'archived' }, file.size);
   }
 

@@ -131,7 +131,7 @@ async function follow(stores: Stores, runId: string, { wait, timeout, json }: Wa
 async function status(runId: string | undefined, { json }: { json: boolean }): Promise<void> {
   await withStores(async (stores, config) => {
     const id = runId ?? (await stores.runs.listRuns(1))[0]?.runId;
-    const report = id === undefined ? undefined : await runReport(stores, id);
+    const report = id === undefined ? undefined : await runReport(stores, id, config.stallMinutes * 60_000);
     if (report === undefined)
       throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
     const open = config.kafkaBrokers.length === 0 ? undefined : await listOpenDeadLetters(stores.kafka, stores.runs);

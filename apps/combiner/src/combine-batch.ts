@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, text } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
-import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence } from '@music/runs';
+import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { combineTable } from './combine-table';
@@ -39,7 +39,7 @@ export class CombineBatch {
    * Gives where the batch's BatchEvidence is. What a file is like never ends the batch; that the store or the engine
    * fails does. Each call writes below a new prefix, so that a second replica cannot disturb the first.
    */
-  async execute(manifest: Manifest, batch: number, signal: AbortSignal): Promise<ObjectRef> {
+  async execute(manifest: Manifest, batch: number, { signal, progress }: Pick<Work, 'signal' | 'progress'>): Promise<ObjectRef> {
     const prefix = `runs/${manifest.runId}/staging/batch-${String(batch).padStart(5, '0')}/${ulid()}/`;
     const dir = await mkdtemp(path.join(this.scratch, 'combine-'));
     let engine: Engine | undefined;
@@ -51,7 +51,7 @@ export class CombineBatch {
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.csv`), this.limits),
       );
       const tables = batch === 0 ? await this.combineTables(engine, manifest, dir) : {};
-      const listens = await this.combineStreams(engine, files, fetched, prefix, dir, signal);
+      const listens = await this.combineStreams(engine, files, fetched, prefix, dir, { signal, progress });
       const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
@@ -66,7 +66,7 @@ export class CombineBatch {
     fetched: AsyncIterable<Fetched>,
     prefix: string,
     dir: string,
-    signal: AbortSignal,
+    { signal, progress }: Pick<Work, 'signal' | 'progress'>,
   ) {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
@@ -79,6 +79,7 @@ export class CombineBatch {
         signal.throwIfAborted();
         const read = await readListens(engine, group, path.join(dir, `group-${groups}`), options);
         groups += 1;
+        progress();
         evidence.push(...read.evidence);
         for (const listens of read.listens) {
           const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;

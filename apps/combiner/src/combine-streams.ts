@@ -37,13 +37,13 @@ export class CombineStreams extends StagePerformer {
   async perform(work: Work): Promise<WorkOutcome> {
     const { runs, objects } = this.runtime.stores;
     const { runId, batch, manifest } = work.event.data as StreamsSensed;
-    if ((await runs.findBatch(runId, batch))?.state !== 'sensed') return 'done';
+    if ((await runs.batches.find(runId, batch))?.state !== 'sensed') return 'done';
     await runs.startStage(runId, 'combiner');
     const began = performance.now();
     const frozen = await objects.readJson<Manifest>(manifest);
-    const evidence = await this.combine.execute(frozen, batch, work.signal);
+    const evidence = await this.combine.execute(frozen, batch, work);
     const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);
-    if (await runs.moveBatch(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined])) {
+    if (await runs.batches.move(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined])) {
       const bytes = frozen.streams.reduce((sum, file) => (file.batch === batch ? sum + file.size : sum), 0);
       this.runtime.metrics.bytes.inc({ what: 'combined' }, bytes);
     }

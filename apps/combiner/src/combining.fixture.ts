@@ -76,7 +76,7 @@ export class Combining {
       },
       this.scratch,
     );
-    const evidence = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, new AbortController().signal));
+    const evidence = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, { signal: new AbortController().signal, progress: () => undefined }));
     let bad = '';
     if (evidence.rejectedRows !== undefined) for await (const chunk of await store.open(evidence.rejectedRows)) bad += String(chunk);
     const objects = evidence.parts.map(({ object }) => object);

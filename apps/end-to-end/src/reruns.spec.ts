@@ -47,7 +47,7 @@ describe('days, files and runs can be done again:', () => {
     const object = await stores.objects.head(config.sourceBucket, key);
     if (object === undefined) throw new Error(`${key} is not there`);
     const version = versionOf(object);
-    await stores.runs.takeFile({ key, version, runId }, undefined);
+    await stores.runs.files.take({ key, version, runId }, undefined);
     return version;
   }
   const kpis = (...args: string[]) => musicKpis(pipeline, ...args);
@@ -117,7 +117,7 @@ describe('days, files and runs can be done again:', () => {
     const { run_id } = await run();
     await put({ 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const version = await take('streams/a.csv', run_id);
-    await pipeline.stores.runs.updateFile('streams/a.csv', version, run_id, { state: 'passed' });
+    await pipeline.stores.runs.files.update('streams/a.csv', version, run_id, { state: 'passed' });
     expect(await run()).toMatchObject({ state: 'skipped', files: [{ key: 'streams/a.csv', state: 'left', reason: 'taken' }] });
     expect(await run(true)).toMatchObject({ state: 'completed', rows: { read: 1, kept: 0, rejected: { duplicate: 1 } } });
     expect(await listens()).toBe(1);

@@ -92,8 +92,8 @@ export class FaultyPipeline {
     for (;;) {
       const open = [];
       for (const stage of STAGES) {
-        for (const { id, attempts } of await stores.runs.listWork(stage)) open.push(`${stage} has work ${id}, tried ${attempts} times`);
-        for (const { topic } of await stores.runs.listOwed(stage)) open.push(`${stage} owes ${topic}`);
+        for (const { id, attempts } of await stores.runs.work.list(stage)) open.push(`${stage} has work ${id}, tried ${attempts} times`);
+        for (const { topic } of await stores.runs.outbox.list(stage)) open.push(`${stage} owes ${topic}`);
       }
       if (ended !== undefined && open.length === 0) return;
       if (Date.now() > deadline) {

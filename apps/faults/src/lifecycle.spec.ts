@@ -89,7 +89,7 @@ describe('start and stop', () => {
     const delivery = await faulty.deliver();
     await held;
     expect(await combiner?.exited).toBe('exit code 0');
-    await until('the batch is judged', async () => (await pipeline.stores.runs.findBatch(delivery.runId, 0))?.state === 'judged');
+    await until('the batch is judged', async () => (await pipeline.stores.runs.batches.find(delivery.runId, 0))?.state === 'judged');
     await pipeline.startService('combiner');
     await completes(delivery);
     logFault({ fault: 'SIGTERM', where: 'combiner at work, within its grace', times: 1, outcome: 'work ended, exit code 0' });

@@ -26,6 +26,8 @@ export class KpiJobFailed extends LastingError {}
 @Injectable()
 export class ComputeKpis extends StagePerformer {
   private readonly runner: Promise<JobRunner>;
+  /** How many steps a running job had done at the last look, by its id. */
+  private readonly steps = new Map<string, number>();
 
   constructor(
     private readonly runtime: StageRuntime,
@@ -40,7 +42,7 @@ export class ComputeKpis extends StagePerformer {
     const { runId } = work.event.data as RunValidated;
     const found = await runs.findRun(runId);
     if (found?.state !== 'validated') return 'done';
-    const turn = await runs.takeTurn(LAKE_TURN, 1, runId);
+    const turn = await runs.turns.take(LAKE_TURN, 1, runId);
     if (turn === undefined) return { again: TURN_POLL_MS };
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
@@ -49,7 +51,7 @@ export class ComputeKpis extends StagePerformer {
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input));
     if ('again' in summaryRef) return summaryRef;
     await this.publish(run, job, summaryRef, work);
-    await runs.giveTurnBack(LAKE_TURN, 1, runId, turn);
+    await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
     return 'done';
   }
 
@@ -72,7 +74,7 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
-  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | { again: number }> {
+  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | Exclude<WorkOutcome, 'done'>> {
     const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
     const later = { again: waitMs };
@@ -100,8 +102,9 @@ export class ComputeKpis extends StagePerformer {
         return later; // it is started again at the next look
       case 'running':
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
-        return status.waited === true ? { again: 0 } : later;
+        return this.whileItRuns(jobRunId, status);
       case 'succeeded': {
+        this.steps.delete(jobRunId);
         const endedAt = new Date().toISOString();
         return (await note({ jobRunId, summary: status.summary, logs: status.logs, endedAt })) ? status.summary : later;
       }
@@ -110,6 +113,13 @@ export class ComputeKpis extends StagePerformer {
         if (status.lasting) throw new KpiJobFailed(`KPI job ${jobRunId}: ${status.message}`);
         throw new Error(`KPI job ${jobRunId}: ${status.message}`);
     }
+  }
+
+  /** An engine that tells its steps has got on where it has done more of them. */
+  private whileItRuns(jobRunId: string, { waited, steps }: Extract<JobStatus, { state: 'running' }>): Exclude<WorkOutcome, 'done'> {
+    const unchanged = steps !== undefined && this.steps.get(jobRunId) === steps;
+    if (steps !== undefined) this.steps.set(jobRunId, steps);
+    return { again: waited === true ? 0 : this.config.jobPollSeconds * 1_000, unchanged };
   }
 
   /** Keeps the lake's days from falling into many small objects. The run has its numbers by now: what fails here is tried again with the next run. */
@@ -144,6 +154,7 @@ export class ComputeKpis extends StagePerformer {
       work.signal.throwIfAborted();
       const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
       work.log.info({ date, version, outcome }, 'day published');
+      work.progress();
     });
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);
@@ -169,7 +180,7 @@ export class ComputeKpis extends StagePerformer {
     if (known !== undefined) return { job: await objects.readJson<KpiJob>(known), input: known };
     const { runId } = run;
     const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;
-    const verdicts = await mapLimited(await runs.listBatches(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
+    const verdicts = await mapLimited(await runs.batches.list(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
       if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
       return objects.readJson<BatchVerdict>(verdict);
     });

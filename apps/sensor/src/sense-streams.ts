@@ -105,7 +105,7 @@ export class SenseStreams extends StagePerformer {
 
   private async isTurnOf(run: Run): Promise<boolean> {
     if (!(await this.isFirst(run))) return false;
-    return (await this.runtime.stores.runs.takeTurn('run', this.config.maxActiveRuns, run.runId)) !== undefined;
+    return (await this.runtime.stores.runs.turns.take('run', this.config.maxActiveRuns, run.runId)) !== undefined;
   }
 
   /**
@@ -121,7 +121,7 @@ export class SenseStreams extends StagePerformer {
     await mapLimited(
       Array.from({ length: batches }, (_, batch) => batch),
       CALLS_AT_ONCE,
-      (batch) => runs.createBatch(runId, batch, 'sensor', batch === last ? [] : [announcement(batch)]),
+      (batch) => runs.batches.create(runId, batch, 'sensor', batch === last ? [] : [announcement(batch)]),
     );
     await runs.transition(runId, 'frozen', 'sensed', 'sensor', {}, [announcement(last)]);
     return 'done';
@@ -136,7 +136,7 @@ export class SenseStreams extends StagePerformer {
       const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
       if (found === undefined || found.etag !== listed.etag) return undefined;
       const { bucket, key, etag, size, versionId } = found;
-      if (!(await runs.takeFile({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId)))
+      if (!(await runs.files.take({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId)))
         return undefined;
       return {
         bucket,
@@ -160,7 +160,7 @@ export class SenseStreams extends StagePerformer {
   /** Pending runs go by logical date, then by when they were asked for. */
   private async isFirst(run: Run): Promise<boolean> {
     const { runs } = this.runtime.stores;
-    for (const item of await runs.listWork('sensor')) {
+    for (const item of await runs.work.list('sensor')) {
       const { runId } = (JSON.parse(item.message) as { data: RunRequested }).data;
       const other = runId === run.runId ? undefined : await runs.findRun(runId);
       if (other?.state === 'pending' && `${other.logicalDate} ${other.requestedAt}` < `${run.logicalDate} ${run.requestedAt}`) return false;
@@ -178,7 +178,7 @@ export class SenseStreams extends StagePerformer {
   private async claims(objects: readonly FoundObject[], force: boolean): Promise<Map<string, Claim>> {
     const { runs } = this.runtime.stores;
     const versioned = objects.map((object) => ({ object, key: object.key, version: versionOf(object) }));
-    const entries = await runs.findFiles(versioned);
+    const entries = await runs.files.find(versioned);
     const states = new Map<string, Promise<Run | undefined>>();
     const claims = new Map<string, Claim>();
     for (const { object, key, version } of versioned) {

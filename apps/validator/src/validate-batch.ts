@@ -42,20 +42,20 @@ export class ValidateBatch extends StagePerformer {
     const event = work.event.data as BatchCombined;
     const { runId, batch } = event;
     await runs.startStage(runId, 'validator');
-    if ((await runs.findBatch(runId, batch))?.state === 'combined') {
+    if ((await runs.batches.find(runId, batch))?.state === 'combined') {
       const [manifest, evidence] = await Promise.all([
         objects.readJson<Manifest>(event.manifest),
         objects.readJson<BatchEvidence>(event.evidence),
       ]);
-      const changes = await this.judge(manifest, evidence);
-      await runs.moveBatch(runId, batch, 'combined', 'judged', changes, 'validator');
+      const changes = await this.judge(manifest, evidence, work);
+      await runs.batches.move(runId, batch, 'combined', 'judged', changes, 'validator');
       work.log.info({ batch, passedFiles: changes.passedFiles, rejectedFiles: changes.rejectedFiles }, 'judged');
     }
     await this.endValidation(event, work);
     return 'done';
   }
 
-  private async judge(manifest: Manifest, evidence: BatchEvidence): Promise<Partial<Batch>> {
+  private async judge(manifest: Manifest, evidence: BatchEvidence, work: Work): Promise<Partial<Batch>> {
     const { objects } = this.runtime.stores;
     const { runId, batch } = evidence;
     const limits = { rejectedShare: this.config.maxRejectedShare };
@@ -64,6 +64,7 @@ export class ValidateBatch extends StagePerformer {
     await mapLimited(verdicts, FILES_AT_ONCE, async ({ file, verdict }) => {
       const source = files.get(file.file);
       if (source !== undefined) await this.actOn(runId, source, file, verdict);
+      work.progress();
     });
     const passed = verdicts.filter(({ verdict }) => verdict.passed).map(({ file }) => file);
     if (evidence.rejectedRows !== undefined) {
@@ -108,16 +109,16 @@ export class ValidateBatch extends StagePerformer {
     const { runs } = this.runtime.stores;
     const version = versionOf(source);
     const rows = { read: file.rows, rejected: file.rejected };
-    const copyOf = file.sha256 === undefined ? undefined : await runs.noteContent(file.sha256, { key: file.key, version, runId });
+    const copyOf = file.sha256 === undefined ? undefined : await runs.files.noteContent(file.sha256, { key: file.key, version, runId });
     const known: Partial<LedgerEntry> = { sha256: file.sha256, copyOf, rows };
     if (verdict.passed) {
-      await runs.updateFile(file.key, version, runId, { ...known, state: 'passed' });
+      await runs.files.update(file.key, version, runId, { ...known, state: 'passed' });
       return;
     }
     const { reason, detail } = verdict;
     const movedTo = reason === 'source_changed' ? undefined : await this.quarantine(runId, source, reason, detail);
     const state = reason === 'source_changed' ? 'changed' : 'rejected';
-    await runs.updateFile(file.key, version, runId, { ...known, state, reason, detail, movedTo });
+    await runs.files.update(file.key, version, runId, { ...known, state, reason, detail, movedTo });
     // Last: until the ledger says where the file is, it stays where it was.
     if (movedTo !== undefined) await this.runtime.stores.objects.deleteIfUnchanged(source);
   }
@@ -144,7 +145,7 @@ export class ValidateBatch extends StagePerformer {
     const { runs } = this.runtime.stores;
     const run = await runs.findRun(runId);
     if (run?.state !== 'sensed') return;
-    const batches = await runs.listBatches(runId);
+    const batches = await runs.batches.list(runId);
     if (batches.length < (run.batches ?? 0) || batches.some(({ state }) => state !== 'judged')) return;
     const sum = (count: (batch: Batch) => number) => batches.reduce((total, batch) => total + count(batch), 0);
     const passedFiles = sum((batch) => batch.passedFiles ?? 0);

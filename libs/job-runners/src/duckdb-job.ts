@@ -24,7 +24,7 @@ type Day = KpiJobSummary['days'][number];
 
 /**
  * Computes a run's KPIs with the embedded engine. Time follows the listens of the run's days; memory stays within its limit, and
- * scratch space follows the largest day. Throws as the store and the engine do; repeating it writes another result.
+ * scratch space follows the largest day. Calls `step` whenever a part is done. Throws as the store and the engine do; repeating it writes another result.
  */
 export async function runDuckDBJob(
   job: KpiJob,
@@ -32,6 +32,7 @@ export async function runDuckDBJob(
   scratch: string,
   limits: DuckDBLimits,
   signal: AbortSignal,
+  step: () => void = () => undefined,
 ): Promise<ObjectRef> {
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
@@ -52,7 +53,7 @@ export async function runDuckDBJob(
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
     const passes = planPasses(lake, limits.memoryBytes * SHARE_TOGETHER);
-    const common = { store, runId: job.runId, keepUnknownTracks: job.keepUnknownTracks, memoryBytes: limits.memoryBytes, signal };
+    const common = { store, runId: job.runId, keepUnknownTracks: job.keepUnknownTracks, memoryBytes: limits.memoryBytes, signal, step };
     let ahead: Promise<FetchedListens> | undefined;
     for (const [i, pass] of passes.entries()) {
       signal.throwIfAborted();

@@ -38,6 +38,8 @@ export interface PassOptions {
   /** How many times as many buckets as usual: more where the usual ones turned out too large. */
   readonly finer: number;
   readonly signal: AbortSignal;
+  /** Called whenever a part is done. */
+  readonly step: () => void;
 }
 
 /** What was fetched of a pass's objects, or of the first group of them. */
@@ -65,6 +67,7 @@ export async function computePass(engine: Engine, pass: Pass, first: FetchedList
     await listensView(engine, all);
     await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
     await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.keepUnknownTracks)}`);
+    options.step();
     for (const [i, bucket] of buckets.entries()) {
       signal.throwIfAborted();
       if (buckets.length > 1) await listensView(engine, bucket);
@@ -76,6 +79,7 @@ export async function computePass(engine: Engine, pass: Pass, first: FetchedList
         await engine.run(`${rows} ${MODELS[part]}`);
       }
       await engine.run('DROP TABLE distinct_listens; DROP TABLE listeners');
+      options.step();
     }
     if (buckets.length > 1) await listensView(engine, all);
     for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day'] as const)
@@ -140,6 +144,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
        (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
     );
     await rm(folder, { recursive: true });
+    options.step();
   }
 }
 

@@ -26,11 +26,16 @@ export class DuckDBRunner implements JobRunner {
       return version === job.version ? { jobRunId } : { busy: `its job of turn ${version} has not ended yet` };
     }
     const id = `duckdb-${randomUUID()}`;
-    const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal).then(
-      (summary) => this.end(id, { state: 'succeeded', summary }),
-      (error: unknown) => this.end(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
+    let steps = 0;
+    const step = () => {
+      steps += 1;
+      this.note(id, { state: 'running', waited: true, steps });
+    };
+    const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal, step).then(
+      (summary) => this.note(id, { state: 'succeeded', summary }),
+      (error: unknown) => this.note(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
     );
-    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running', waited: true } });
+    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running', waited: true, steps } });
     return { jobRunId: id };
   }
 
@@ -54,7 +59,7 @@ export class DuckDBRunner implements JobRunner {
     await Promise.all([...this.jobs.values()].map(({ ended }) => ended));
   }
 
-  private end(id: string, status: JobStatus): void {
+  private note(id: string, status: JobStatus): void {
     const job = this.jobs.get(id);
     if (job !== undefined) job.status = status;
   }

@@ -43,8 +43,8 @@ export type JobStart =
   | { readonly busy: string };
 
 export type JobStatus =
-  /** `waited`: the engine has waited for its end, and can be asked again at once. */
-  | { readonly state: 'running'; readonly waited?: boolean; readonly logs?: string }
+  /** `waited`: the engine has waited for its end, and can be asked again at once. `steps`: how many it has done, where it can tell. */
+  | { readonly state: 'running'; readonly waited?: boolean; readonly steps?: number; readonly logs?: string }
   | { readonly state: 'succeeded'; readonly summary: ObjectRef; readonly logs?: string }
   | { readonly state: 'failed'; readonly message: string; readonly lasting: boolean; readonly logs?: string }
   /** Nobody knows this job any more: the process that did it is gone. It may be started again. */

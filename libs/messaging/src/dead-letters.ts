@@ -30,7 +30,7 @@ export async function listDeadLetters(kafka: Kafka, runs: RunStore, stages: read
     topic: message.headers[DEAD_LETTER_HEADERS.topic] ?? '',
     reason: message.headers[DEAD_LETTER_HEADERS.reason] ?? '',
     at: message.headers[DEAD_LETTER_HEADERS.at] ?? '',
-    replayed: await runs.isReplayed(message.topic, placeOf(message)),
+    replayed: await runs.outbox.isReplayed(message.topic, placeOf(message)),
     message,
   }));
   return (await Promise.all(letters)).sort((a, b) => (a.at < b.at ? -1 : 1));
@@ -49,6 +49,6 @@ export async function replay(kafka: Kafka, runs: RunStore, letters: readonly Dea
     await publish(kafka, [
       { topic, key: message.key, value: message.value, headers: { ...headers, [REPLAYED_HEADER]: new Date().toISOString() } },
     ]);
-    await runs.markReplayed(message.topic, placeOf(message), new Date());
+    await runs.outbox.markReplayed(message.topic, placeOf(message), new Date());
   }
 }

@@ -41,7 +41,7 @@ describe('the way over Kafka', () => {
   const outcomes: MessageOutcome[] = [];
 
   const startTransport = () => {
-    outbox = new Outbox(kafka, 'sensor', runs, silent);
+    outbox = new Outbox(kafka, 'sensor', runs.outbox, silent);
     transport = new KafkaTransport(
       kafka,
       outbox,
@@ -178,9 +178,9 @@ describe('the way over Kafka', () => {
 
   it('sends what is owed, and strikes it off', async () => {
     const owed = [nextRun(), nextRun()].map((runId) => messageOf(requested(runId)));
-    await runs.owe('sensor', owed);
+    await runs.outbox.owe('sensor', owed);
     await Promise.all([outbox.flush(), outbox.flush()]);
-    expect(await runs.listOwed('sensor')).toEqual([]);
+    expect(await runs.outbox.list('sensor')).toEqual([]);
     await until('what is owed is handled', () => owed.every(({ key }) => was(key)));
   });
 

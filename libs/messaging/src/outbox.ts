@@ -3,10 +3,10 @@ import type { Stage } from '@music/events';
 import type { Kafka, Producer } from 'kafkajs';
 import { type Log, untilConnected } from './kafka-client';
 
-/** Where a stage's owed messages stand; `RunStore` is one. */
+/** Where a stage's owed messages stand; `OutboxStore` is one. */
 export interface OwedMessages {
-  listOwed(stage: Stage): Promise<OwedMessage[]>;
-  strikeOwed(stage: Stage, owed: readonly OwedMessage[]): Promise<void>;
+  list(stage: Stage): Promise<OwedMessage[]>;
+  strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void>;
 }
 
 /** Sends what a stage owes, oldest first, and strikes it off once the brokers have it. */
@@ -66,10 +66,10 @@ export class Outbox {
   private async sendAll(): Promise<void> {
     do {
       this.again = false;
-      const owed = await this.owed.listOwed(this.stage);
+      const owed = await this.owed.list(this.stage);
       if (owed.length === 0) continue;
       await this.send(owed);
-      await this.owed.strikeOwed(this.stage, owed);
+      await this.owed.strike(this.stage, owed);
       this.again = true; // there may be more than one page
     } while (this.again);
   }

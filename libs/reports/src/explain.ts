@@ -53,7 +53,7 @@ export async function explain(
 
   async function lineageOf(run_id: string, lake_bytes: number): Promise<LineageRun> {
     const found = await manifestOf(run_id);
-    const ledger = await runs.findFiles((found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+    const ledger = await runs.files.find((found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
     const files = (found?.manifest.streams ?? []).flatMap(({ versionId, ...file }) => {
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       if (entry?.runId !== run_id || (entry.state !== 'archived' && entry.state !== 'passed')) return [];

@@ -1,8 +1,8 @@
 import type { RowCounts } from '@music/contracts';
 import { FILE_REASONS } from '@music/contracts';
-import { STAGES, type Stage } from '@music/events';
+import { STAGES, type Stage, fromJson } from '@music/events';
 import type { KpiJobSummary } from '@music/job-runners';
-import { LEFT_REASONS, type LedgerEntry, type Manifest, type ManifestFile, type Run, versionOf } from '@music/runs';
+import { LEFT_REASONS, type LedgerEntry, type Manifest, type ManifestFile, type Run, TERMINAL, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
 
 /** What became of one object below `streams/`. */
@@ -44,14 +44,23 @@ export interface RunReport {
   readonly days: readonly string[];
   readonly version?: number;
   readonly stages: readonly StageReport[];
+  /** Stages whose work on this run, which has not ended, gets nowhere. */
+  readonly stalled?: readonly { readonly stage: Stage; readonly since: string }[];
 }
 
-/** What happened in a run, read from `pipeline_runs` and the run's manifest. Undefined where there is no such run. */
-export async function runReport({ runs, objects }: Pick<Stores, 'runs' | 'objects'>, runId: string): Promise<RunReport | undefined> {
+/**
+ * What happened in a run, read from `pipeline_runs` and the run's manifest. Undefined where there is no such run. With `stallMs` it also
+ * tells what got nowhere for so long.
+ */
+export async function runReport(
+  { runs, objects }: Pick<Stores, 'runs' | 'objects'>,
+  runId: string,
+  stallMs?: number,
+): Promise<RunReport | undefined> {
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   const manifest = run.manifest === undefined ? undefined : await objects.readJson<Manifest>(run.manifest);
-  const ledger = await runs.findFiles((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+  const ledger = await runs.files.find((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
   const published = run.job?.summary !== undefined && (run.state === 'published' || run.state === 'completed');
   const summary = published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
   const stages = STAGES.map((stage) => stageReport(stage, run));
@@ -81,7 +90,20 @@ export async function runReport({ runs, objects }: Pick<Stores, 'runs' | 'object
     days: summary?.days.map(({ date }) => date) ?? [],
     version: run.version,
     stages,
+    stalled: stallMs === undefined || TERMINAL.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
   };
+}
+
+async function stalledStages(runs: Stores['runs'], runId: string, stallMs: number): Promise<NonNullable<RunReport['stalled']>> {
+  const stalled = [];
+  for (const stage of STAGES) {
+    const times = (await runs.work.list(stage))
+      .filter(({ message }) => fromJson(message).data.runId === runId)
+      .map(({ progressAt = Infinity }) => progressAt);
+    const oldest = Math.min(...times);
+    if (Date.now() - oldest > stallMs) stalled.push({ stage, since: new Date(oldest).toISOString() });
+  }
+  return stalled;
 }
 
 function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined): FileReport {

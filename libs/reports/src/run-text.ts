@@ -8,6 +8,7 @@ export function describeRun(run: RunReport): string {
   const lines = [
     `run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`,
   ];
+  for (const { stage, since } of run.stalled ?? []) lines.push(`  stalled: ${stage} has got nowhere since ${since}`);
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);
   const stages = run.stages.filter(({ started_at }) => started_at !== undefined);
   if (stages.length > 0)

@@ -1,7 +1,7 @@
 import { type Envelope, RunFailed, type Stage, envelope } from '@music/events';
 import { type OutboxMessage, messageOf } from './outbox-message';
 import { TERMINAL } from './run';
-import type { RunStore } from './run-store';
+import type { RunStore } from './store/run-store';
 
 /**
  * Fails the run of an event, in one step with the messages that are owed besides `run.failed`. A run that has ended stays
@@ -19,7 +19,7 @@ export async function failRun(
   for (;;) {
     const run = await store.findRun(runId);
     if (run === undefined || TERMINAL.has(run.state)) {
-      await store.owe(stage, owes);
+      await store.outbox.owe(stage, owes);
       return;
     }
     const failed = messageOf(envelope(RunFailed, stage, { runId, stage, reason: reason.slice(0, 4_000) }), { headers });

@@ -1,7 +1,7 @@
 import { BatchCombined, type Envelope, KpisPublished, RunValidated, type Stage, StreamsSensed, envelope } from '@music/events';
 import { messageOf } from './outbox-message';
 import type { Batch, Run, RunState } from './run';
-import type { RunStore } from './run-store';
+import type { RunStore } from './store/run-store';
 
 /** Stages that a run can be begun again from. The sensor is not among them: that is a new run. */
 export const RERUN_STAGES = ['combiner', 'validator', 'glue-trigger', 'archiver'] as const;
@@ -35,14 +35,14 @@ export async function rerun(store: RunStore, runId: string, from: RerunStage): P
       `${runId} is ${run.state}: \`music-kpis backfill\` computes days again, \`music-kpis run --force\` takes files again`,
     );
   if (run.state !== 'rejected' && run.state !== 'failed') throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
-  const batches = await store.listBatches(runId);
+  const batches = await store.batches.list(runId);
   const events = eventsFor(run, batches, from);
   if (from === 'combiner' || from === 'validator')
-    for (const { batch } of batches) await store.resetBatch(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
+    for (const { batch } of batches) await store.batches.reset(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
   const messages = events.map((event) => messageOf(event));
   // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
   const last = messages.splice(-MESSAGES_A_TRANSACTION);
-  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION) await store.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
+  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION) await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
   const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last);
   if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
 }

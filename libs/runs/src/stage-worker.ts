@@ -3,7 +3,7 @@ import { describeError, isLasting } from '@music/errors';
 import { type Envelope, type Stage, fromJson, toJson, traceIdOf } from '@music/events';
 import { REPLAYED_HEADER, deadLetter } from './dead-letter';
 import { failRun } from './fail-run';
-import type { RunStore } from './run-store';
+import type { RunStore } from './store/run-store';
 import type { WorkItem } from './work-item';
 
 export interface WorkLogger {
@@ -19,10 +19,12 @@ export interface Work {
   /** Aborted when the lease is lost or the service stops: leave off, somebody else goes on. */
   readonly signal: AbortSignal;
   readonly log: WorkLogger;
+  /** To be called whenever a part of the work is done, so that work which gets nowhere can be told. */
+  progress(): void;
 }
 
-/** `done`, or look again after so many milliseconds. */
-export type WorkOutcome = 'done' | { readonly again: number };
+/** `done`, or look again after so many milliseconds. `unchanged`: what it waits for has not got on since the last look. */
+export type WorkOutcome = 'done' | { readonly again: number; readonly unchanged?: boolean };
 
 export interface StageWorkerOptions {
   readonly stage: Stage;
@@ -34,6 +36,8 @@ export interface StageWorkerOptions {
   /** Tries before a passing fault counts as a lasting one. */
   readonly maxAttempts: number;
   readonly retryMs: number;
+  /** Work that gets nowhere for so long counts as stalled. */
+  readonly stallMs: number;
 }
 
 const MAX_RETRY_MS = 60_000;
@@ -45,7 +49,9 @@ const MAX_RETRY_MS = 60_000;
  */
 export class StageWorker {
   private readonly owner = randomUUID();
-  private readonly active = new Map<string, { abort: AbortController; ended: Promise<void> }>();
+  private readonly active = new Map<string, { abort: AbortController; ended: Promise<void>; progressAt: number }>();
+  /** Pieces of all replicas that were stalled at the last sweep. */
+  private readonly stalledWork = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private sweeping: Promise<void> | undefined;
   private rung = false;
@@ -68,6 +74,11 @@ export class StageWorker {
     return this.swept;
   }
 
+  /** How many pieces of the stage's work, whoever does them, get nowhere. As of the last sweep. */
+  get stalled(): number {
+    return this.stalledWork.size;
+  }
+
   start(): void {
     this.ring();
   }
@@ -75,7 +86,7 @@ export class StageWorker {
   /** Remembers what an event asks for; then its offset may be committed. */
   async accept(event: Envelope, headers: Readonly<Record<string, string>>): Promise<void> {
     if (headers[REPLAYED_HEADER] !== undefined) await this.reopen(event.data.runId);
-    await this.store.offerWork(this.options.stage, { id: event.id, topic: event.topic, message: toJson(event), headers });
+    await this.store.work.offer(this.options.stage, { id: event.id, topic: event.topic, message: toJson(event), headers });
     this.ring();
   }
 
@@ -124,7 +135,9 @@ export class StageWorker {
     await this.flush();
     let next: number | undefined;
     const now = Date.now();
-    for (const item of await this.store.listWork(this.options.stage)) {
+    const items = await this.store.work.list(this.options.stage);
+    this.noteStalled(items, now);
+    for (const item of items) {
       if (this.stopped) break;
       if (this.active.has(item.id)) continue;
       const dueAt = Math.max(item.notBefore, item.leaseUntil);
@@ -133,15 +146,26 @@ export class StageWorker {
         continue;
       }
       if (this.active.size >= this.options.concurrency) break; // the end of a piece rings
-      const claimed = await this.store.claimWork(this.options.stage, item.id, this.owner, now, this.options.leaseMs);
+      const claimed = await this.store.work.claim(this.options.stage, item.id, this.owner, now, this.options.leaseMs);
       if (claimed !== undefined) this.begin(claimed);
     }
     return next;
   }
 
+  private noteStalled(items: readonly WorkItem[], now: number): void {
+    const stalled = items.filter(({ id, progressAt = now }) => now - (this.active.get(id)?.progressAt ?? progressAt) > this.options.stallMs);
+    for (const { id, message } of stalled) {
+      if (!this.stalledWork.has(id)) this.log.warn({ work: id, runId: fromJson(message).data.runId }, 'work gets nowhere');
+    }
+    this.stalledWork.clear();
+    for (const { id } of stalled) this.stalledWork.add(id);
+  }
+
   private begin(item: WorkItem): void {
     const abort = new AbortController();
-    const ended = this.work(item, abort)
+    const entry = { abort, ended: Promise.resolve(), progressAt: item.progressAt ?? Date.now() };
+    this.active.set(item.id, entry);
+    entry.ended = this.work(item, entry)
       .catch((error: unknown) =>
         this.log.warn(
           { work: item.id, error: describeError(error) },
@@ -152,10 +176,13 @@ export class StageWorker {
         this.active.delete(item.id);
         this.ring();
       });
-    this.active.set(item.id, { abort, ended });
   }
 
-  private async work(item: WorkItem, abort: AbortController): Promise<void> {
+  private async work(item: WorkItem, entry: { readonly abort: AbortController; progressAt: number }): Promise<void> {
+    const { abort } = entry;
+    const progress = () => {
+      entry.progressAt = Date.now();
+    };
     const { stage, leaseMs, maxAttempts } = this.options;
     const event = fromJson(item.message);
     const fields = { runId: event.data.runId, work: item.id, traceId: traceIdOf(item.headers['traceparent']) };
@@ -167,7 +194,7 @@ export class StageWorker {
     const began = performance.now();
     const observe = (outcome: Parameters<typeof this.observe>[0]) => this.observe(outcome, (performance.now() - began) / 1_000);
     const renewal = setInterval(() => {
-      this.store.renewWork(stage, item.id, this.owner, Date.now() + leaseMs).then(
+      this.store.work.renew(stage, item.id, this.owner, Date.now() + leaseMs, entry.progressAt).then(
         (held) => {
           if (!held) abort.abort(new Error('the lease was lost'));
         },
@@ -178,18 +205,23 @@ export class StageWorker {
       // A process that dies on a piece of work leaves no error behind, only one more claim.
       if (item.claims > maxAttempts)
         throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
-      const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log });
+      const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log, progress });
       observe(outcome === 'done' ? 'done' : 'again');
-      if (outcome === 'done') await this.store.finishWork(stage, item.id, this.owner);
-      else await this.store.releaseWork(stage, item.id, this.owner, { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0 });
+      if (outcome === 'done') await this.store.work.finish(stage, item.id, this.owner);
+      else {
+        if (outcome.unchanged !== true) progress();
+        const next = { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0, progressAt: entry.progressAt };
+        await this.store.work.release(stage, item.id, this.owner, next);
+      }
     } catch (error) {
       const attempts = item.attempts + 1;
       if (abort.signal.aborted) {
-        await this.store.releaseWork(stage, item.id, this.owner, {
+        await this.store.work.release(stage, item.id, this.owner, {
           notBefore: 0,
           attempts: item.attempts,
           claims: 0,
           lastError: describeError(error),
+          progressAt: entry.progressAt,
         });
       } else if (isLasting(error) || attempts >= maxAttempts) {
         log.error({ error: describeError(error), attempts }, 'giving up');
@@ -199,11 +231,12 @@ export class StageWorker {
         const delay = Math.min(this.options.retryMs * 2 ** (attempts - 1), MAX_RETRY_MS);
         log.warn({ error: describeError(error), attempts, delay }, 'did not succeed; trying again');
         observe('retried');
-        await this.store.releaseWork(stage, item.id, this.owner, {
+        await this.store.work.release(stage, item.id, this.owner, {
           notBefore: Date.now() + delay,
           attempts,
           claims: 0,
           lastError: describeError(error),
+          progressAt: entry.progressAt,
         });
       }
     } finally {
@@ -216,7 +249,7 @@ export class StageWorker {
     const { stage } = this.options;
     const dead = deadLetter(stage, { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers }, reason);
     await failRun(this.store, stage, event, reason, item.headers, [dead]);
-    await this.store.finishWork(stage, item.id, this.owner);
+    await this.store.work.finish(stage, item.id, this.owner);
     await this.flush();
   }
 

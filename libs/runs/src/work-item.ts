@@ -13,4 +13,6 @@ export interface WorkItem {
   readonly leaseUntil: number;
   readonly leaseOwner?: string;
   readonly lastError?: string;
+  /** When it last got on, as told with its lease; absent where a version before this one accepted it. */
+  readonly progressAt?: number;
 }

@@ -105,6 +105,12 @@ export class StoresConfig {
   @IsTimeZone()
   kpiTimeZone: string = 'UTC';
 
+  @Setting('STALL_MINUTES', 'work that gets nowhere for so long is told by `status`, the metric music_work_stalled and an alert')
+  @IsNumber()
+  @Min(0.01)
+  @Max(1_440)
+  stallMinutes: number = 15;
+
   @Setting('LOG_LEVEL', 'trace, debug, info, warn or error')
   @IsIn(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
   logLevel: string = 'info';

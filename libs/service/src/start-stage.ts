@@ -73,6 +73,7 @@ export const stageWorker = (performer: Type<StagePerformer>) => ({
         sweepMs: config.sweepSeconds * 1_000,
         maxAttempts: config.workAttempts,
         retryMs: 1_000,
+        stallMs: config.stallMinutes * 60_000,
       },
       (piece) => tracing.within(piece, (traced) => work.perform(traced)),
       () => outbox.flush(),
@@ -98,7 +99,7 @@ export async function startStage(
   }
   const logger = serviceLogger(stage, config.logLevel);
   const stores = openStores(config, `music-${stage}`, logger);
-  const outbox = new Outbox(stores.kafka, stage, stores.runs, logger);
+  const outbox = new Outbox(stores.kafka, stage, stores.runs.outbox, logger);
   const scratch = await openScratch(config.scratchDir, stage);
   const metrics = new Metrics(stage);
   const tracing = new Tracing(stage, process.env);
@@ -132,6 +133,7 @@ export async function startStage(
     ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
   ]);
   metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());
+  metrics.gauge('music_work_stalled', 'Pieces of work of the stage, on all replicas, that get nowhere', [], async () => [[{}, worker.stalled]]);
   if (stage === 'sensor') watchRuns(metrics, stores.runs);
   let stopping: Promise<void> | undefined;
   const stop = async (signal: string) => {

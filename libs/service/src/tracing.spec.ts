@@ -20,6 +20,7 @@ const work: Work = {
   headers: { traceparent: `00-${TRACE}-b7ad6b7169203331-01` },
   signal: new AbortController().signal,
   log,
+  progress: () => undefined,
 };
 
 describe('traces', () => {

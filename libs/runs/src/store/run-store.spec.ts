@@ -14,7 +14,7 @@ import {
   ensureTable,
   messageOf,
   pipelineRunsTable,
-} from './index';
+} from '../index';
 
 jest.setTimeout(60_000);
 
@@ -55,10 +55,10 @@ describe('pipeline_runs', () => {
       batches: 2,
       requestedAt: new Date(0).toISOString(),
     });
-    const outbox = await store.listOwed('sensor');
+    const outbox = await store.outbox.list('sensor');
     expect(outbox).toMatchObject([owed]);
-    await store.strikeOwed('sensor', outbox);
-    expect(await store.listOwed('sensor')).toEqual([]);
+    await store.outbox.strike('sensor', outbox);
+    expect(await store.outbox.list('sensor')).toEqual([]);
     await expect(store.transition(RUN.runId, 'frozen', 'completed', 'sensor')).rejects.toThrow(RangeError);
   });
 
@@ -69,40 +69,40 @@ describe('pipeline_runs', () => {
 
   it('lets one of two runs take a file, and a later one only from the run that was looked up', async () => {
     const file = { key: 'streams/a b/é.csv', version: 'v1' };
-    const took = await Promise.all(['r1', 'r2'].map((runId) => store.takeFile({ ...file, runId }, undefined)));
+    const took = await Promise.all(['r1', 'r2'].map((runId) => store.files.take({ ...file, runId }, undefined)));
     expect(took.filter(Boolean)).toHaveLength(1);
     const holder = took[0] ? 'r1' : 'r2';
-    expect(await store.takeFile({ ...file, runId: 'r3' }, 'r9')).toBe(false);
-    expect(await store.takeFile({ ...file, runId: 'r3' }, holder)).toBe(true);
-    expect(await store.updateFile(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
-    expect(await store.updateFile(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(true);
-    expect((await store.findFiles([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({
+    expect(await store.files.take({ ...file, runId: 'r3' }, 'r9')).toBe(false);
+    expect(await store.files.take({ ...file, runId: 'r3' }, holder)).toBe(true);
+    expect(await store.files.update(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
+    expect(await store.files.update(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(true);
+    expect((await store.files.find([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({
       runId: 'r3',
       state: 'passed',
     });
   });
 
   it('recognises content that came before under another name', async () => {
-    expect(await store.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
-    expect(await store.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
-    expect(await store.noteContent('abc', { key: 'b', version: '1', runId: 'r2' })).toBe('a (r1)');
+    expect(await store.files.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
+    expect(await store.files.noteContent('abc', { key: 'a', version: '1', runId: 'r1' })).toBeUndefined();
+    expect(await store.files.noteContent('abc', { key: 'b', version: '1', runId: 'r2' })).toBe('a (r1)');
   });
 
   it('keeps a turn for its run until the run ends', async () => {
     for (const runId of ['scheduled__2024-06-01', 'scheduled__2024-06-02']) await store.createRun({ ...RUN, runId }, new Date());
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(1);
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-01')).toBe(1);
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBeUndefined();
-    expect(await store.takeTurn('run', 2, 'scheduled__2024-06-02')).toBe(2);
-    await store.giveTurnBack('run', 2, 'scheduled__2024-06-02', 2);
+    expect(await store.turns.take('run', 1, 'scheduled__2024-06-01')).toBe(1);
+    expect(await store.turns.take('run', 1, 'scheduled__2024-06-01')).toBe(1);
+    expect(await store.turns.take('run', 1, 'scheduled__2024-06-02')).toBeUndefined();
+    expect(await store.turns.take('run', 2, 'scheduled__2024-06-02')).toBe(2);
+    await store.turns.giveBack('run', 2, 'scheduled__2024-06-02', 2);
     await store.transition('scheduled__2024-06-01', 'pending', 'skipped', 'sensor');
-    expect(await store.takeTurn('run', 1, 'scheduled__2024-06-02')).toBe(3);
+    expect(await store.turns.take('run', 1, 'scheduled__2024-06-02')).toBe(3);
   });
 
   it('leaves a turn to its run where that is replayed while another wants the turn', async () => {
     const [failed, other] = ['scheduled__2024-06-03', 'scheduled__2024-06-04'] as const;
     for (const runId of [failed, other]) await store.createRun({ ...RUN, runId }, new Date());
-    const number = await store.takeTurn(LAKE_TURN, 1, failed);
+    const number = await store.turns.take(LAKE_TURN, 1, failed);
     await store.transition(failed, 'pending', 'failed', 'sensor');
     const find = store.findRun.bind(store);
     const found = jest.spyOn(store, 'findRun').mockImplementationOnce(async (runId) => {
@@ -110,9 +110,9 @@ describe('pipeline_runs', () => {
       await store.transition(runId, 'failed', 'pending', 'sensor');
       return run;
     });
-    expect(await store.takeTurn(LAKE_TURN, 1, other)).toBeUndefined();
+    expect(await store.turns.take(LAKE_TURN, 1, other)).toBeUndefined();
     expect(found).toHaveBeenCalledWith(failed);
-    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(number);
+    expect(await store.turns.take(LAKE_TURN, 1, failed)).toBe(number);
   });
 
   it('takes the lake turn from a run that is begun again to compute anew, and from no other', async () => {
@@ -125,16 +125,16 @@ describe('pipeline_runs', () => {
       await store.reopen(runId, 'failed', to, ['archiver'], 'glue-trigger', []),
       await store.transition(runId, to, 'failed', 'archiver'),
     ];
-    const number = (await store.takeTurn(LAKE_TURN, 1, failed)) ?? NaN;
+    const number = (await store.turns.take(LAKE_TURN, 1, failed)) ?? NaN;
     expect(await reopen(other, 'validated')).toEqual([true, true]);
     expect(await reopen(failed, 'published')).toEqual([true, true]);
-    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(number);
+    expect(await store.turns.take(LAKE_TURN, 1, failed)).toBe(number);
     expect(await reopen(failed, 'validated')).toEqual([true, true]);
-    const next = (await store.takeTurn(LAKE_TURN, 1, failed)) ?? NaN;
+    const next = (await store.turns.take(LAKE_TURN, 1, failed)) ?? NaN;
     expect(next).toBeGreaterThan(number);
     // A replica that was away since the first turn cannot end the second.
-    await store.giveTurnBack(LAKE_TURN, 1, failed, number);
-    expect(await store.takeTurn(LAKE_TURN, 1, failed)).toBe(next);
+    await store.turns.giveBack(LAKE_TURN, 1, failed, number);
+    expect(await store.turns.take(LAKE_TURN, 1, failed)).toBe(next);
   });
 
   it('takes from a replica of an earlier turn neither changes nor the next state', async () => {
@@ -152,7 +152,7 @@ describe('pipeline_runs', () => {
   });
 
   it('counts up', async () => {
-    const numbers = await Promise.all([1, 2, 3, 4].map(() => store.nextNumber('version')));
+    const numbers = await Promise.all([1, 2, 3, 4].map(() => store.turns.nextNumber('version')));
     expect(numbers.sort()).toEqual([1, 2, 3, 4]);
   });
 
@@ -161,7 +161,7 @@ describe('pipeline_runs', () => {
     const worker = (perform: (work: Work) => Promise<WorkOutcome>, options: object = {}) => {
       const made = new StageWorker(
         store,
-        { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, ...options },
+        { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, stallMs: 60_000, ...options },
         perform,
         async () => undefined,
         silent,
@@ -181,7 +181,7 @@ describe('pipeline_runs', () => {
         return 'done';
       });
       await Promise.all([1, 2, 3].map(() => one.accept(requested(), {})));
-      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
@@ -192,15 +192,36 @@ describe('pipeline_runs', () => {
       await until('it has looked six times', () => calls === 6);
     });
 
+    it('tells work that gets nowhere from work that gets on, also where it is looked at again and again', async () => {
+      let gettingOn = true;
+      const one = worker(
+        async ({ progress }) => {
+          if (gettingOn) progress();
+          return { again: 10, unchanged: !gettingOn };
+        },
+        { stallMs: 300 },
+      );
+      await one.accept(requested(), {});
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      expect(one.stalled).toBe(0);
+      gettingOn = false;
+      await until('it is told as stalled', () => one.stalled === 1);
+      const other = worker(async () => 'done', { concurrency: 0, stallMs: 300 });
+      other.start();
+      await until('another replica tells it, too', () => other.stalled === 1);
+      gettingOn = true;
+      await until('it is not any more', () => one.stalled === 0 && other.stalled === 0);
+    });
+
     it('goes on with the work of a process that died', async () => {
-      await store.offerWork('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
-      await store.claimWork('sensor', requested().id, 'dead process', Date.now(), 200);
+      await store.work.offer('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
+      await store.work.claim('sensor', requested().id, 'dead process', Date.now(), 200);
       let calls = 0;
       worker(async () => {
         calls += 1;
         return 'done';
       }).start();
-      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
@@ -214,12 +235,12 @@ describe('pipeline_runs', () => {
       const one = worker(slow, { leaseMs: 1_000 });
       worker(slow, { leaseMs: 1_000 }).start();
       await one.accept(requested(), {});
-      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
       expect(calls).toBe(1);
     });
 
     const deadLetters = async (): Promise<OwedMessage[]> =>
-      (await store.listOwed('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
+      (await store.outbox.list('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
 
     it('tries a passing fault again, and gives up after a while: the run fails and the event is a dead letter', async () => {
       let calls = 0;
@@ -255,20 +276,20 @@ describe('pipeline_runs', () => {
       await one.accept(requested(), {});
       await until(
         'the run has failed',
-        async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.listWork('sensor')).length === 0,
+        async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.work.list('sensor')).length === 0,
       );
       expect(calls).toBe(1);
       broken = false;
       await one.accept(requested(), {});
-      await until('the work is done', async () => (await store.listWork('sensor')).length === 0);
+      await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
       expect((await store.findRun(RUN.runId))?.state).toBe('failed'); // sent again is not replayed
       await one.accept(requested(), { [REPLAYED_HEADER]: 'true' });
       await until('the run is pending', async () => (await store.findRun(RUN.runId))?.state === 'pending');
     });
 
     it('gives up on work that kills every process that begins it', async () => {
-      await store.offerWork('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
-      for (let i = 1; i <= 3; i += 1) await store.claimWork('sensor', requested().id, `dead ${i}`, Date.now() + i * 1_000, 1);
+      await store.work.offer('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
+      for (let i = 1; i <= 3; i += 1) await store.work.claim('sensor', requested().id, `dead ${i}`, Date.now() + i * 1_000, 1);
       const one = worker(async () => 'done');
       await new Promise((resolve) => setTimeout(resolve, 3_100));
       one.start();

@@ -1,0 +1,64 @@
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import type { Stage } from '@music/events';
+import type { OutboxMessage } from '../outbox-message';
+import type { Batch, BatchState } from '../run';
+import type { Key, RunsTable } from './runs-table';
+
+const batchKey = (runId: string, batch: number): Key => ({ pk: `run#${runId}`, sk: `batch#${String(batch).padStart(5, '0')}` });
+
+/** The batches of runs. */
+export class BatchStore {
+  constructor(private readonly table: RunsTable) {}
+
+  /** Makes a batch together with the messages that the stage owes for it, unless it is there. */
+  create(runId: string, batch: number, stage: Stage, owes: readonly OutboxMessage[]): Promise<boolean> {
+    return this.table.transact([
+      {
+        Put: {
+          TableName: this.table.name,
+          Item: { ...batchKey(runId, batch), runId, batch, state: 'sensed' },
+          ConditionExpression: 'attribute_not_exists(pk)',
+        },
+      },
+      ...this.table.owing(stage, owes, new Date()),
+    ]);
+  }
+
+  find(runId: string, batch: number): Promise<Batch | undefined> {
+    return this.table.get<Batch>(batchKey(runId, batch));
+  }
+
+  list(runId: string): Promise<Batch[]> {
+    return this.table.list<Batch>(`run#${runId}`, 'batch#');
+  }
+
+  move(
+    runId: string,
+    batch: number,
+    from: BatchState,
+    to: BatchState,
+    changes: Partial<Batch>,
+    stage: Stage,
+    owes: readonly OutboxMessage[] = [],
+  ): Promise<boolean> {
+    return this.table.transact([
+      { Update: this.table.updateWhere(batchKey(runId, batch), { ...changes, state: to }, { state: from }) },
+      ...this.table.owing(stage, owes, new Date()),
+    ]);
+  }
+
+  /** Puts a batch back to a state, and forgets what later ones left. Throws where there is no such batch. */
+  async reset(runId: string, batch: number, to: 'sensed' | 'combined'): Promise<void> {
+    const forgotten = [...(to === 'sensed' ? ['evidence'] : []), 'verdict', 'passedFiles', 'rejectedFiles', 'rows', 'unusable'];
+    await this.table.dynamo.send(
+      new UpdateCommand({
+        TableName: this.table.name,
+        Key: { ...batchKey(runId, batch) },
+        UpdateExpression: `SET #state = :to REMOVE ${forgotten.map((_, i) => `#r${i}`).join(', ')}`,
+        ConditionExpression: 'attribute_exists(pk)',
+        ExpressionAttributeNames: { '#state': 'state', ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])) },
+        ExpressionAttributeValues: { ':to': to },
+      }),
+    );
+  }
+}

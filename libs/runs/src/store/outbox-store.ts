@@ -1,0 +1,42 @@
+import { DeleteCommand, PutCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
+import type { Stage } from '@music/events';
+import type { OutboxMessage, OwedMessage } from '../outbox-message';
+import type { RunsTable } from './runs-table';
+
+/** What stages owe to topics, and which dead letters were put back. */
+export class OutboxStore {
+  constructor(private readonly table: RunsTable) {}
+
+  /** Owes messages that go with no other change. */
+  async owe(stage: Stage, messages: readonly OutboxMessage[]): Promise<void> {
+    await this.table.transact(this.table.owing(stage, messages, new Date()));
+  }
+
+  /** What a stage owes, oldest first. */
+  async list(stage: Stage, limit = 200): Promise<OwedMessage[]> {
+    const { Items } = await this.table.dynamo.send(
+      new QueryCommand({
+        TableName: this.table.name,
+        KeyConditionExpression: 'pk = :pk',
+        ExpressionAttributeValues: { ':pk': `outbox#${stage}` },
+        ConsistentRead: true,
+        Limit: limit,
+      }),
+    );
+    return (Items ?? []) as OwedMessage[];
+  }
+
+  async strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
+    const { dynamo, name } = this.table;
+    await Promise.all(owed.map(({ sk }) => dynamo.send(new DeleteCommand({ TableName: name, Key: { pk: `outbox#${stage}`, sk } }))));
+  }
+
+  async isReplayed(topic: string, place: string): Promise<boolean> {
+    return (await this.table.get({ pk: `replayed#${topic}`, sk: place })) !== undefined;
+  }
+
+  async markReplayed(topic: string, place: string, at: Date): Promise<void> {
+    const Item = { pk: `replayed#${topic}`, sk: place, at: at.toISOString() };
+    await this.table.dynamo.send(new PutCommand({ TableName: this.table.name, Item }));
+  }
+}

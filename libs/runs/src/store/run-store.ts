@@ -1,0 +1,191 @@
+import { type DynamoDBDocumentClient, QueryCommand } from '@aws-sdk/lib-dynamodb';
+import type { Stage } from '@music/events';
+import type { OutboxMessage } from '../outbox-message';
+import { type Run, type RunState, TRANSITIONS } from '../run';
+import { BatchStore } from './batch-store';
+import { FileLedgerStore } from './file-ledger-store';
+import { OutboxStore } from './outbox-store';
+import { type Key, RunsTable, type Write } from './runs-table';
+import { LAKE_TURN, TurnStore } from './turn-store';
+import { WorkStore } from './work-store';
+
+const runKey = (runId: string): Key => ({ pk: `run#${runId}`, sk: 'run' });
+
+interface StateUpdate {
+  readonly UpdateExpression: string;
+  readonly ExpressionAttributeNames: Record<string, string>;
+  readonly ExpressionAttributeValues: Record<string, unknown>;
+}
+
+/** Where a run is that has, or is to have, its turn: another turn, with another version, is another place. */
+export interface RunInTurn {
+  readonly state: RunState;
+  readonly version: number | undefined;
+}
+
+/** What a stage may change of a run besides its state. */
+export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
+
+/** The one truth about where runs stand: the table `pipeline_runs`, a store a concern. Every change names the state it expects. */
+export class RunStore {
+  /** Told of every state that a run moved to through this store, for metrics. */
+  onTransition: (state: RunState) => void = () => undefined;
+
+  readonly batches: BatchStore;
+  readonly files: FileLedgerStore;
+  readonly work: WorkStore;
+  readonly outbox: OutboxStore;
+  readonly turns: TurnStore;
+  private readonly table: RunsTable;
+
+  constructor(dynamo: DynamoDBDocumentClient, table: string) {
+    this.table = new RunsTable(dynamo, table);
+    this.batches = new BatchStore(this.table);
+    this.files = new FileLedgerStore(this.table);
+    this.work = new WorkStore(this.table);
+    this.outbox = new OutboxStore(this.table);
+    this.turns = new TurnStore(this.table, { findRun: (runId) => this.findRun(runId), stillIn: (run) => this.stillIn(run) });
+  }
+
+  /** Makes a run, unless there is one of this id. Gives whether it was made. */
+  createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill'>, now: Date): Promise<boolean> {
+    return this.table.putNew({
+      ...runKey(run.runId),
+      ...run,
+      state: 'pending',
+      requestedAt: now.toISOString(),
+      stages: {},
+      list: 'run',
+    });
+  }
+
+  findRun(runId: string): Promise<Run | undefined> {
+    return this.table.get<Run>(runKey(runId));
+  }
+
+  /** Newest first. */
+  async listRuns(limit: number): Promise<Run[]> {
+    const { Items } = await this.table.dynamo.send(
+      new QueryCommand({
+        TableName: this.table.name,
+        IndexName: 'runs_by_time',
+        KeyConditionExpression: '#list = :run',
+        ExpressionAttributeNames: { '#list': 'list' },
+        ExpressionAttributeValues: { ':run': 'run' },
+        ScanIndexForward: false,
+        Limit: limit,
+      }),
+    );
+    return (Items ?? []) as Run[];
+  }
+
+  /**
+   * Moves a run on, together with the messages that the stage owes for it. Gives false, and changes nothing, where the
+   * run is no longer where it was, `from`.
+   */
+  async transition(
+    runId: string,
+    from: RunState | RunInTurn,
+    to: RunState,
+    stage: Stage,
+    changes: RunChanges = {},
+    owes: readonly OutboxMessage[] = [],
+    now = new Date(),
+  ): Promise<boolean> {
+    const expected = typeof from === 'string' ? { state: from } : from;
+    if (!TRANSITIONS[expected.state].includes(to)) throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
+    const update = this.table.updateWhere(runKey(runId), { ...changes, state: to }, expected);
+    await this.startStage(runId, stage, now);
+    const moved = await this.table.transact([
+      { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
+      ...this.table.owing(stage, owes, now),
+    ]);
+    if (moved) this.onTransition(to);
+    return moved;
+  }
+
+  /** Notes when a stage first worked on a run. */
+  async startStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
+    await this.table.change({
+      Key: { ...runKey(runId) },
+      UpdateExpression: 'SET stages.#stage = :times',
+      ConditionExpression: 'attribute_exists(pk) AND attribute_not_exists(stages.#stage)',
+      ExpressionAttributeNames: { '#stage': stage },
+      ExpressionAttributeValues: { ':times': { startedAt: now.toISOString() } },
+    });
+  }
+
+  /** Notes when a stage that works on batches last ended one. */
+  async endStage(runId: string, stage: Stage, now = new Date()): Promise<void> {
+    await this.table.change({
+      Key: { ...runKey(runId) },
+      UpdateExpression: 'SET stages.#stage.endedAt = :now',
+      ConditionExpression: 'attribute_exists(stages.#stage)',
+      ExpressionAttributeNames: { '#stage': stage },
+      ExpressionAttributeValues: { ':now': now.toISOString() },
+    });
+  }
+
+  /** Changes what is known of a run in its turn, without moving it on. Gives false where it is no longer there. */
+  updateRun(runId: string, at: RunInTurn, changes: RunChanges): Promise<boolean> {
+    return this.table.update(runKey(runId), changes, at);
+  }
+
+  /**
+   * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets what
+   * that stage and those after it left. A run that is to compute its KPIs again does so in a new turn: no job of the last one
+   * is adopted, and no number is published under its version. Gives false where the run has changed meanwhile.
+   */
+  async reopen(
+    runId: string,
+    from: RunState,
+    to: RunState,
+    stages: readonly Stage[],
+    stage: Stage,
+    owes: readonly OutboxMessage[],
+  ): Promise<boolean> {
+    const computes = to !== 'published';
+    const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(computes ? ['job', 'version', 'days', 'notes'] : [])];
+    const removed = [...forgotten.map((_, i) => `#r${i}`), ...stages.map((_, i) => `stages.#s${i}`)];
+    return this.table.transact([
+      {
+        Update: {
+          TableName: this.table.name,
+          Key: { ...runKey(runId) },
+          UpdateExpression: `SET #state = :to REMOVE ${removed.join(', ')}`,
+          ConditionExpression: '#state = :from',
+          ExpressionAttributeNames: {
+            '#state': 'state',
+            ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])),
+            ...Object.fromEntries(stages.map((name, i) => [`#s${i}`, name])),
+          },
+          ExpressionAttributeValues: { ':from': from, ':to': to },
+        },
+      },
+      ...(computes ? await this.turns.lettingGo(LAKE_TURN, 1, runId) : []),
+      ...this.table.owing(stage, owes, new Date()),
+    ]);
+  }
+
+  private stillIn({ runId, state }: Run): Write {
+    return {
+      ConditionCheck: {
+        TableName: this.table.name,
+        Key: { ...runKey(runId) },
+        ConditionExpression: '#state = :state',
+        ExpressionAttributeNames: { '#state': 'state' },
+        ExpressionAttributeValues: { ':state': state },
+      },
+    };
+  }
+}
+
+/** Besides, notes when a stage ended. */
+function endingStage<T extends StateUpdate>(update: T, stage: Stage, now: Date): T {
+  return {
+    ...update,
+    UpdateExpression: `${update.UpdateExpression}, stages.#stage.endedAt = :now`,
+    ExpressionAttributeNames: { ...update.ExpressionAttributeNames, '#stage': stage },
+    ExpressionAttributeValues: { ...update.ExpressionAttributeValues, ':now': now.toISOString() },
+  };
+}

@@ -1,0 +1,63 @@
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import type { Stage } from '@music/events';
+import type { WorkItem } from '../work-item';
+import { type Key, type RunsTable, isConditionFailure } from './runs-table';
+
+const workKey = (stage: Stage, id: string): Key => ({ pk: `work#${stage}`, sk: id });
+
+/** What stages have accepted and not finished, and who works on it. */
+export class WorkStore {
+  constructor(private readonly table: RunsTable) {}
+
+  /** Remembers work, unless it is remembered already. */
+  async offer(stage: Stage, item: Pick<WorkItem, 'id' | 'topic' | 'message' | 'headers'>): Promise<void> {
+    const fresh = { attempts: 0, claims: 0, notBefore: 0, leaseUntil: 0, progressAt: Date.now() };
+    await this.table.putNew({ ...workKey(stage, item.id), ...item, ...fresh });
+  }
+
+  list(stage: Stage): Promise<WorkItem[]> {
+    return this.table.list<WorkItem>(`work#${stage}`);
+  }
+
+  /** Gives the item as it is under the new lease, or undefined where another holds it, it is not due, or it is done. */
+  async claim(stage: Stage, id: string, owner: string, now: number, leaseMs: number): Promise<WorkItem | undefined> {
+    try {
+      const { Attributes } = await this.table.dynamo.send(
+        new UpdateCommand({
+          TableName: this.table.name,
+          Key: { ...workKey(stage, id) },
+          ReturnValues: 'ALL_NEW',
+          UpdateExpression: 'SET leaseOwner = :owner, leaseUntil = :until ADD claims :one',
+          ConditionExpression: 'attribute_exists(pk) AND leaseUntil < :now AND notBefore <= :now',
+          ExpressionAttributeValues: { ':owner': owner, ':until': now + leaseMs, ':now': now, ':one': 1 },
+        }),
+      );
+      return Attributes as WorkItem;
+    } catch (error) {
+      if (isConditionFailure(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Gives false where the lease was lost. Tells, too, when the work last got on. */
+  renew(stage: Stage, id: string, owner: string, until: number, progressAt: number): Promise<boolean> {
+    return this.table.update(workKey(stage, id), { leaseUntil: until, progressAt }, { leaseOwner: owner });
+  }
+
+  /** Gives the lease back, to be worked on again from `notBefore` (epoch ms). */
+  release(
+    stage: Stage,
+    id: string,
+    owner: string,
+    next: Pick<WorkItem, 'notBefore' | 'attempts' | 'claims' | 'lastError' | 'progressAt'>,
+  ): Promise<boolean> {
+    return this.table.update(workKey(stage, id), { ...next, leaseUntil: 0 }, { leaseOwner: owner });
+  }
+
+  finish(stage: Stage, id: string, owner: string): Promise<boolean> {
+    return this.table.delete(workKey(stage, id), {
+      ConditionExpression: 'leaseOwner = :owner',
+      ExpressionAttributeValues: { ':owner': owner },
+    });
+  }
+}
