@@ -1,5 +1,9 @@
-/** Images from docker/Dockerfile, which has the same list. */
+// node tools/image-names.mjs: prints the apps that docker/Dockerfile makes images of.
+import { pathToFileURL } from 'node:url';
+
 const APPS = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'cli'];
 /** Images with Dockerfiles of their own. */
 export const OTHERS = { stack: 'docker/stack/Dockerfile', spark: 'docker/spark/Dockerfile' };
 export const IMAGES = [...APPS, ...Object.keys(OTHERS)];
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) process.stdout.write(`${APPS.join('\n')}\n`);

@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { workspaceRoot } from '@music/local-stack';
+import { until, workspaceRoot } from '@music/local-stack';
 
 const exec = promisify(execFile);
 const MAX_OUTPUT = 64 * 2 ** 20;
@@ -99,15 +99,7 @@ export class ClusterPipeline {
   }
 }
 
-export async function until<T>(what: string, seconds: number, look: () => Promise<T | undefined | false>): Promise<T> {
-  let last: unknown;
-  for (const deadline = Date.now() + seconds * 1_000; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 500))) {
-    try {
-      const found = await look();
-      if (found !== undefined && found !== false) return found;
-    } catch (error) {
-      last = error;
-    }
-  }
-  throw new Error(`${what} did not come within ${seconds} s${last === undefined ? '' : `: ${String(last)}`}`);
-}
+const LOOK_MS = 500;
+
+/** `until` at the pace of a cluster. */
+export const untilCluster = <T>(what: string, seconds: number, look: () => T | Promise<T>) => until(what, look, seconds * 1_000, LOOK_MS);

@@ -6,7 +6,7 @@ import { RunRequested, STAGES, envelope, fromJson, toJson } from '@music/events'
 import type { RunReport } from '@music/reports';
 import { workspaceRoot } from '@music/local-stack';
 import { ulid } from 'ulid';
-import { ClusterPipeline, type Pod, until } from './cluster';
+import { ClusterPipeline, type Pod, untilCluster } from './cluster';
 
 jest.setTimeout(400_000);
 
@@ -35,7 +35,7 @@ describe('on Kubernetes', () => {
   const run = async (date: string): Promise<string> => (await pipeline.kpis<{ run_id: string }>('run', '--date', date)).run_id;
   const status = (runId: string) => pipeline.kpis<RunReport>('status', runId);
   const ended = (runId: string, limit = 180) =>
-    until(`the end of ${runId}`, limit, async () => {
+    untilCluster(`the end of ${runId}`, limit, async () => {
       const report = await status(runId);
       return ['completed', 'rejected', 'skipped', 'failed'].includes(report.state) && report;
     });
@@ -181,7 +181,7 @@ describe('on Kubernetes', () => {
     const counts = await deliver('2026-04-03');
     const runId = await run('2026-04-04');
     for (const stage of STAGES) {
-      await until(
+      await untilCluster(
         `${stage} of ${runId}`,
         120,
         async () => (await status(runId)).stages.find((each) => each.stage === stage)?.started_at !== undefined,
@@ -195,7 +195,7 @@ describe('on Kubernetes', () => {
     await pipeline.ready();
     const counts = await deliver('2026-04-05');
     const runId = await run('2026-04-06');
-    await until(`the combiner of ${runId}`, 60, async () => (await status(runId)).stages[1]?.started_at !== undefined);
+    await untilCluster(`the combiner of ${runId}`, 60, async () => (await status(runId)).stages[1]?.started_at !== undefined);
     await pipeline.kubectl(
       'rollout',
       'restart',
@@ -227,7 +227,7 @@ describe('on Kubernetes', () => {
       '-c',
       `printf '%s\\n' '${event}' | kcat -b kafka:9092 -t music.run.requested -P -k ${runId}`,
     );
-    const letters = await until('the dead letter', 60, async () => {
+    const letters = await untilCluster('the dead letter', 60, async () => {
       const found = await pipeline.kpis<{ reason: string }[]>('replay', '--list');
       return found.length > 0 && found;
     });
@@ -245,12 +245,12 @@ describe('on Kubernetes', () => {
     await pipeline.kubectl('create', 'job', 'stray', '--image=none');
     await pipeline.kubectl('label', 'job', 'stray', 'music-pipeline/kpi-job=stray');
     const { run_id } = await pipeline.kpis<{ run_id: string }>('backfill', '--from', '2026-03-01', '--to', '2026-03-02');
-    await until('it waits for the stray Job', 60, async () =>
+    await untilCluster('it waits for the stray Job', 60, async () =>
       /^Job stray of .* has not ended yet/.test((await status(run_id)).job?.waiting ?? ''),
     );
     await pipeline.kubectl('delete', 'job', 'stray');
     const executors = new Map<string, Pod>();
-    const report = await until(`the end of ${run_id}`, 300, async () => {
+    const report = await untilCluster(`the end of ${run_id}`, 300, async () => {
       for (const pod of await pipeline.pods('spark-role=executor')) executors.set(pod.metadata.name, pod);
       const now = await status(run_id);
       return ['completed', 'rejected', 'failed'].includes(now.state) && now;

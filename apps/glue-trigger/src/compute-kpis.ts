@@ -1,7 +1,6 @@
 import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
-import type { JobRunner, JobStatus, KpiJob, KpiJobSummary } from '@music/job-runners';
-import type { DayKpis } from '@music/kpis';
+import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary, readResult, resultObjects } from '@music/job-runners';
 import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
 import { type BatchVerdict, type JobInfo, LAKE_TURN, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
@@ -13,7 +12,7 @@ import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
 
 const TURN_POLL_MS = 1_000;
-const DAYS_PUBLISHED_AT_ONCE = 8;
+const PUBLISHED_AT_ONCE = 8;
 const VERDICTS_READ_AT_ONCE = 8;
 
 /** Thrown when a KPI job ended badly and would end badly again. */
@@ -150,11 +149,13 @@ export class ComputeKpis extends StagePerformer {
       sql_version: summary.sqlVersion,
       songs_version: songsVersion(job.songs),
     };
-    await mapLimited(summary.days, DAYS_PUBLISHED_AT_ONCE, async ({ date, kpis: object }) => {
-      work.signal.throwIfAborted();
-      const outcome = await kpis.publish(await objects.readJson<DayKpis>(object), provenance);
-      work.log.info({ date, version, outcome }, 'day published');
-      work.progress();
+    await mapLimited(resultObjects(summary), PUBLISHED_AT_ONCE, async (object) => {
+      for (const day of await readResult(objects, object)) {
+        work.signal.throwIfAborted();
+        const outcome = await kpis.publish(day, provenance);
+        work.log.info({ date: day.date, version, outcome }, 'day published');
+        work.progress();
+      }
     });
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);

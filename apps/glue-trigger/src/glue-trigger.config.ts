@@ -24,7 +24,7 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @IsIn(['keep', 'reject'])
   unknownTracks: 'keep' | 'reject' = 'keep';
 
-  @Setting('LAKE_MAX_OBJECTS', 'a day of the lake that has more objects is compacted into one after a run')
+  @Setting('LAKE_MAX_OBJECTS', 'of a day of the lake that has more objects, the smallest are compacted into one after a run')
   @IsInt()
   @Min(1)
   @Max(100_000)

@@ -13,7 +13,8 @@ import { MODELS_VERSION } from './kpi-models';
 import { type Pass, planPasses } from './plan-passes';
 
 const LISTED_AT_ONCE = 8;
-const WRITTEN_AT_ONCE = 8;
+/** Days whose KPIs are in one object: an object costs a call, however small it is. */
+const DAYS_AN_OBJECT = 16;
 /** The share of the memory that days which are computed together have as Parquet; in memory they are some times as large. */
 const SHARE_TOGETHER = 1 / 8;
 
@@ -111,7 +112,7 @@ async function computeInMemory(
   throw new Error('unreachable: the last try gives a result or throws');
 }
 
-/** Puts the KPIs of each day into an object of its own. Holds no more than a few days in memory. */
+/** Puts the KPIs of days into objects of some days each. Holds no more than those of one object in memory. */
 async function writeDays(
   engine: Engine,
   dates: readonly string[],
@@ -119,27 +120,26 @@ async function writeDays(
   bucket: string,
   prefix: string,
 ): Promise<Day[]> {
-  const models = {
-    day: await rowsByDay<Pick<DayKpis, 'listen_count' | 'unique_listeners'>>(engine, 'day', 'listen_count'),
-    genres: await rowsByDay<GenreKpis>(engine, 'genre_day', 'genre'),
-    top_songs: await rowsByDay<TopSong>(engine, 'top_songs', 'genre, rank'),
-    top_genres: await rowsByDay<TopGenre>(engine, 'top_genres', 'rank'),
-  };
-  const written: Promise<Day>[] = [];
-  for (const date of dates) {
-    const [total] = await models.day.of(date);
-    const kpis: DayKpis = {
-      date,
-      listen_count: total?.listen_count ?? 0,
-      unique_listeners: total?.unique_listeners ?? 0,
-      genres: await models.genres.of(date),
-      top_songs: await models.top_songs.of(date),
-      top_genres: await models.top_genres.of(date),
-    };
-    const put = store.putJson(bucket, `${prefix}date=${date}.json`, kpis).then((object) => ({ date, kpis: object }));
-    put.catch(() => undefined); // awaited below
-    written.push(put);
-    if (written.length > WRITTEN_AT_ONCE) await written.at(-1 - WRITTEN_AT_ONCE);
+  const totals = await rowsByDay<Pick<DayKpis, 'listen_count' | 'unique_listeners'>>(engine, 'day', 'listen_count');
+  const genres = await rowsByDay<GenreKpis>(engine, 'genre_day', 'genre');
+  const topSongs = await rowsByDay<TopSong>(engine, 'top_songs', 'genre, rank');
+  const topGenres = await rowsByDay<TopGenre>(engine, 'top_genres', 'rank');
+  const written: Day[] = [];
+  for (let i = 0; i < dates.length; i += DAYS_AN_OBJECT) {
+    const kpis: DayKpis[] = [];
+    for (const date of dates.slice(i, i + DAYS_AN_OBJECT)) {
+      const [total] = await totals.of(date);
+      kpis.push({
+        date,
+        listen_count: total?.listen_count ?? 0,
+        unique_listeners: total?.unique_listeners ?? 0,
+        genres: await genres.of(date),
+        top_songs: await topSongs.of(date),
+        top_genres: await topGenres.of(date),
+      });
+    }
+    const object = await store.putJson(bucket, `${prefix}from=${dates[i]}.json`, kpis);
+    written.push(...kpis.map(({ date }) => ({ date, kpis: object })));
   }
-  return Promise.all(written);
+  return written;
 }

@@ -1,4 +1,6 @@
 import type { ObjectRef } from '@music/events';
+import type { DayKpis } from '@music/kpis';
+import type { ObjectStore } from '@music/storage';
 import { ulid } from 'ulid';
 
 /**
@@ -21,7 +23,7 @@ export interface KpiJob {
   readonly keepUnknownTracks: boolean;
 }
 
-/** What a KPI job leaves in the lake bucket, see `newSummaryKey`; it names the DayKpis object of each day. */
+/** What a KPI job leaves in the lake bucket, see `newSummaryKey`; it names the object of each day, which may have other days besides. */
 export interface KpiJobSummary {
   readonly runId: string;
   readonly engine: string;
@@ -63,3 +65,14 @@ export interface JobRunner {
 
 /** A new one each time: two replicas that work on one run, when a lease was lost, must not write over each other's. */
 export const newSummaryKey = (runId: string): string => `runs/${runId}/summary-${ulid()}.json`;
+
+/** The objects of a job's result, each once. */
+export function resultObjects({ days }: Pick<KpiJobSummary, 'days'>): ObjectRef[] {
+  return [...new Map(days.map(({ kpis }) => [kpis.key, kpis])).values()];
+}
+
+/** The days in an object of a job's result: DuckDB leaves lists of days, Spark one day an object. */
+export async function readResult(store: ObjectStore, object: ObjectRef): Promise<DayKpis[]> {
+  const kpis = await store.readJson<DayKpis | DayKpis[]>(object);
+  return Array.isArray(kpis) ? kpis : [kpis];
+}

@@ -9,7 +9,7 @@ import type { DayKpis } from '@music/kpis';
 import { placeListens } from '@music/lake';
 import { ObjectStore, type StoredObject } from '@music/storage';
 import { LocalStack, localS3 } from '@music/local-stack';
-import type { JobRunner, KpiJob, KpiJobSummary } from './job-runner';
+import { type JobRunner, type KpiJob, type KpiJobSummary, readResult, resultObjects } from './job-runner';
 
 /** `day`: the calendar day in a zone other than UTC. */
 export type Listen = [user: string, track: string, time: string, day?: string];
@@ -102,7 +102,7 @@ export class KpiJobFixture {
   async resultOf(summaryRef: StoredObject): Promise<Result> {
     const summary = await this.store.readJson<KpiJobSummary>(summaryRef);
     const days: Record<string, DayKpis> = {};
-    for (const { date, kpis } of summary.days) days[date] = await this.store.readJson<DayKpis>(kpis);
+    for (const object of resultObjects(summary)) for (const kpis of await readResult(this.store, object)) days[kpis.date] = kpis;
     return { summary, days };
   }
 

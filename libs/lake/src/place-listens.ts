@@ -59,7 +59,9 @@ export async function placeListens(
       signal.throwIfAborted();
       if (!(await isOurTurn())) throw new TurnIsOver(`${runId} no longer has the turn in which its listens were to be placed`);
       const prefix = lakeRunPrefix(date, runId);
-      const there = new Map((await lakeDay(store, bucket, date, runId)).map((object) => [object.key, object]));
+      // Before its first attempt a run has nothing there.
+      const found = earlier === undefined ? [] : await lakeDay(store, bucket, date, runId);
+      const there = new Map(found.map((object) => [object.key, object]));
       const { copied, written } = dayOf(date);
       for (const object of copied) {
         const key = `${prefix}${nameOf(object)}.parquet`;

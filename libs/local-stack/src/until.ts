@@ -1,17 +1,26 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Waits until something is so, looking every 50 ms; what throws is not so yet. Throws, telling why, after `timeoutMs`. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+/**
+ * Waits until something is so, or is there, looking every `everyMs`; what throws is not so yet. Gives what the look gave. Throws, telling
+ * why, after `timeoutMs`.
+ */
+export async function until<T>(
+  what: string,
+  look: () => T | Promise<T>,
+  timeoutMs = 30_000,
+  everyMs = 50,
+): Promise<Exclude<T, undefined | false>> {
   const deadline = Date.now() + timeoutMs;
   let thrown: unknown;
   while (Date.now() < deadline) {
     try {
-      if (await condition()) return;
+      const found = await look();
+      if (found !== undefined && found !== false) return found as Exclude<T, undefined | false>;
       thrown = undefined;
     } catch (error) {
       thrown = error;
     }
-    await pause(50);
+    await pause(everyMs);
   }
   throw new Error(`not within ${timeoutMs / 1_000} s: ${what}`, { cause: thrown });
 }
