@@ -16,10 +16,14 @@ process.exit(spawnSync(command, args, { stdio: 'inherit', env }).status ?? 1);
 /** Starts the cluster, or finds it running. Gives its kubeconfig. */
 function bringUp() {
   for (let attempt = 1; attempt <= 5; attempt += 1) {
-    const { status, stdout } = spawnSync(path.join(cluster, 'up'), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+    const { status, stdout } = spawnSync(path.join(cluster, 'up'), {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     // Where it was up already, its kube-proxy may end when its configuration is written again: once more starts it again.
     spawnSync('sleep', ['3']);
-    if (status === 0 && spawnSync('pgrep', ['-f', 'kube-proxy --config']).status === 0) return /KUBECONFIG=(\S+)/.exec(stdout)?.[1];
+    if (status === 0 && spawnSync('pgrep', ['-f', 'kube-proxy --config']).status === 0)
+      return /KUBECONFIG=(\S+)/.exec(stdout)?.[1];
   }
   process.stderr.write(`${cluster}/up did not start the cluster\n`);
   return process.exit(1);
@@ -40,7 +44,10 @@ function loadImages() {
 
 /** Volumes of that cluster are folders of this machine, which belong to root; elsewhere fsGroup makes them writable. */
 function openVolumes() {
-  const volumes = spawnSync('kubectl', ['get', 'pv', '-o', 'jsonpath={.items[*].spec.hostPath.path}'], { encoding: 'utf8', env });
+  const volumes = spawnSync('kubectl', ['get', 'pv', '-o', 'jsonpath={.items[*].spec.hostPath.path}'], {
+    encoding: 'utf8',
+    env,
+  });
   for (const folder of volumes.stdout.split(' ').filter(Boolean)) {
     mkdirSync(folder, { recursive: true });
     chmodSync(folder, 0o777);

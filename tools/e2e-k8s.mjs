@@ -4,8 +4,12 @@ import { spawnSync } from 'node:child_process';
 import { root, setUp } from './set-up.mjs';
 
 setUp({ stack: false, build: false });
-const { status } = spawnSync('npx', ['jest', '--config', 'k8s/jest.e2e.config.cjs', '--forceExit', ...process.argv.slice(2)], {
-  cwd: root,
-  stdio: 'inherit',
-});
+const { status } = spawnSync(
+  'npx',
+  ['jest', '--config', 'k8s/jest.e2e.config.cjs', '--forceExit', ...process.argv.slice(2)],
+  {
+    cwd: root,
+    stdio: 'inherit',
+  },
+);
 process.exit(status ?? 1);

@@ -3,7 +3,23 @@ import { run, setUp } from './set-up.mjs';
 
 setUp({ spark: true });
 const all = { FAULTS: 'all' };
-run('npx', ['nx', 'test', 'combiner', '--skip-nx-cache', '--output-style=stream-without-prefixes', '--', '--testPathPatterns=fuzz'], {
-  env: all,
-});
-run('npx', ['nx', 'test', 'faults', '--skip-nx-cache', '--output-style=stream-without-prefixes', ...process.argv.slice(2)], { env: all });
+run(
+  'npx',
+  [
+    'nx',
+    'test',
+    'combiner',
+    '--skip-nx-cache',
+    '--output-style=stream-without-prefixes',
+    '--',
+    '--testPathPatterns=fuzz',
+  ],
+  {
+    env: all,
+  },
+);
+run(
+  'npx',
+  ['nx', 'test', 'faults', '--skip-nx-cache', '--output-style=stream-without-prefixes', ...process.argv.slice(2)],
+  { env: all },
+);

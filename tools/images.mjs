@@ -5,14 +5,18 @@ import { parseArgs } from 'node:util';
 import { IMAGES, OTHERS } from './image-names.mjs';
 import { root, run, setUp } from './set-up.mjs';
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { tag: { type: 'string', default: 'dev' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { tag: { type: 'string', default: 'dev' } },
+});
 const names = positionals.length > 0 ? positionals : IMAGES;
 const unknown = names.filter((name) => !IMAGES.includes(name));
 if (unknown.length > 0) fail(`no image ${unknown.join(', ')}: expected some of ${IMAGES.join(', ')}`);
 
 const there = (command) => spawnSync(command, ['version'], { stdio: 'ignore' }).status === 0;
 const builder =
-  ['docker', 'podman', 'buildah'].find(there) ?? fail('none of docker, podman and buildah is there, or their daemon does not run');
+  ['docker', 'podman', 'buildah'].find(there) ??
+  fail('none of docker, podman and buildah is there, or their daemon does not run');
 if (names.some((name) => name in OTHERS)) setUp({ build: false, spark: names.includes('spark') }); // fetches the jars
 
 const output = (command, ...args) => spawnSync(command, args, { cwd: root, encoding: 'utf8' }).stdout?.trim() ?? '';
@@ -26,8 +30,10 @@ const more = (process.env.IMAGE_BUILD_FLAGS ?? '').split(' ').filter(Boolean);
 for (const name of names) {
   const image = `music/${name}:${values.tag}`;
   process.stdout.write(`building ${image} with ${builder} …\n`);
-  const args = OTHERS[name] === undefined ? ['-f', 'docker/Dockerfile', '--build-arg', `APP=${name}`] : ['-f', OTHERS[name]];
-  const about = OTHERS[name] === undefined ? ['--build-arg', `VERSION=${values.tag}`, '--build-arg', `REVISION=${revision}`] : [];
+  const args =
+    OTHERS[name] === undefined ? ['-f', 'docker/Dockerfile', '--build-arg', `APP=${name}`] : ['-f', OTHERS[name]];
+  const about =
+    OTHERS[name] === undefined ? ['--build-arg', `VERSION=${values.tag}`, '--build-arg', `REVISION=${revision}`] : [];
   const tag = builder === 'docker' ? image : `docker.io/${image}`; // as Kubernetes completes the name
   run(builder, ['build', ...cached, ...reproducible, ...more, ...args, ...about, '-t', tag, '.'], {
     quiet: true,

@@ -15,7 +15,9 @@ const require = createRequire(path.join(root, 'package.json'));
 const native = /require\("(@duckdb\/node-bindings)"\)/.exec(readFileSync(bundle, 'utf8'))?.[1];
 if (native !== undefined)
   for (const name of [native, `${native}-${process.platform}-${process.arch}`])
-    cpSync(path.dirname(require.resolve(`${name}/package.json`)), path.join(to, 'node_modules', name), { recursive: true });
+    cpSync(path.dirname(require.resolve(`${name}/package.json`)), path.join(to, 'node_modules', name), {
+      recursive: true,
+    });
 
 if (app === 'cli') {
   const command = path.join(to, 'bin', 'music-kpis');

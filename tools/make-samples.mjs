@@ -5,7 +5,17 @@ import { fileURLToPath } from 'node:url';
 
 const samples = path.join(path.dirname(path.dirname(fileURLToPath(import.meta.url))), 'samples');
 const DAYS = ['2026-03-01', '2026-03-02'];
-const GENRES = ['ambient', 'bossa nova', 'chanson française', 'dub', 'electro-swing', 'folk', 'Götter-Metal', 'hip-hop', 'jazz & blues'];
+const GENRES = [
+  'ambient',
+  'bossa nova',
+  'chanson française',
+  'dub',
+  'electro-swing',
+  'folk',
+  'Götter-Metal',
+  'hip-hop',
+  'jazz & blues',
+];
 const WORDS = [
   'Amber',
   'Bridge',
@@ -40,7 +50,8 @@ const random = (n) => {
 const skewed = (n) => Math.min(random(n), random(n), random(n));
 const pad = (n, width) => String(n).padStart(width, '0');
 const field = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-const csv = (header, rows) => `${[header, ...rows].map((row) => row.map((each) => field(String(each))).join(',')).join('\n')}\n`;
+const csv = (header, rows) =>
+  `${[header, ...rows].map((row) => row.map((each) => field(String(each))).join(',')).join('\n')}\n`;
 const write = (name, text) => {
   mkdirSync(path.dirname(path.join(samples, name)), { recursive: true });
   writeFileSync(path.join(samples, name), text);
@@ -71,12 +82,26 @@ const songs = Array.from({ length: 190 }, (_, i) => [
 ]);
 // Ten more rows: tracks that are in a second genre, one of them there twice with another popularity.
 for (let i = 0; i < 9; i += 1)
-  songs.push([190 + i, track(i * 5), songs[i * 5][2], songs[i * 5][3], songs[i * 5][4], songs[i * 5][5], GENRES[(i + 4) % 9]]);
+  songs.push([
+    190 + i,
+    track(i * 5),
+    songs[i * 5][2],
+    songs[i * 5][3],
+    songs[i * 5][4],
+    songs[i * 5][5],
+    GENRES[(i + 4) % 9],
+  ]);
 songs.push([199, track(5), songs[5][2], 'A less popular edition', Math.max(0, songs[5][4] - 1), 1_000, songs[5][6]]);
-write('songs/songs.csv', csv(['id', 'track_id', 'artists', 'track_name', 'popularity', 'duration_ms', 'track_genre'], songs));
+write(
+  'songs/songs.csv',
+  csv(['id', 'track_id', 'artists', 'track_name', 'popularity', 'duration_ms', 'track_genre'], songs),
+);
 
-const time = (day, second) => `${day} ${pad(Math.floor(second / 3600), 2)}:${pad(Math.floor(second / 60) % 60, 2)}:${pad(second % 60, 2)}`;
-const listens = DAYS.map((day) => Array.from({ length: 990 }, () => [1 + skewed(300), track(skewed(190)), time(day, random(86_400))]));
+const time = (day, second) =>
+  `${day} ${pad(Math.floor(second / 3600), 2)}:${pad(Math.floor(second / 60) % 60, 2)}:${pad(second % 60, 2)}`;
+const listens = DAYS.map((day) =>
+  Array.from({ length: 990 }, () => [1 + skewed(300), track(skewed(190)), time(day, random(86_400))]),
+);
 
 /** Listens of a track on a day, as many as `wanted` in all: so that two songs are level. */
 const level = (rows, id, day, wanted) => {
@@ -84,7 +109,8 @@ const level = (rows, id, day, wanted) => {
     rows.push([user, id, time(day, 43_200 + user)]);
 };
 const [first, second] = listens;
-const most = Math.max(...['trk0188', 'trk0179', 'trk0170'].map((id) => first.filter((row) => row[1] === id).length)) + 40;
+const most =
+  Math.max(...['trk0188', 'trk0179', 'trk0170'].map((id) => first.filter((row) => row[1] === id).length)) + 40;
 for (const id of ['trk0188', 'trk0179', 'trk0170', 'trk0161']) level(first, id, DAYS[0], most); // four level songs of one genre, three places
 for (const user of [5, 6, 7]) second.push([user, 'trk9999', time(DAYS[1], 36_000 + user)]); // a track that songs does not have
 second.push([9_001, 'trk0001', time(DAYS[1], 100)]); // a user that users does not have

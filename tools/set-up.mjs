@@ -53,7 +53,8 @@ function checkCommands() {
   if (java.error || java.status !== 0) fail(`Java was not found; the local stack needs Java 17 or later. ${remedy}`);
   const major = Number(/version "(\d+)/.exec(java.stderr + java.stdout)?.[1] ?? 0);
   if (major < 17) fail(`Java ${major} is too old; the local stack needs Java 17 or later. ${remedy}`);
-  if (!stackIsThere() && spawnSync('mvn', ['-v']).error) fail(`Maven was not found; it fetches the servers of the local stack. ${remedy}`);
+  if (!stackIsThere() && spawnSync('mvn', ['-v']).error)
+    fail(`Maven was not found; it fetches the servers of the local stack. ${remedy}`);
 }
 
 const stampOf = (file) =>
@@ -123,14 +124,23 @@ function fetchManifestChecks() {
 function makeVenv(venv, files) {
   rmSync(venv, { recursive: true, force: true });
   run(findPython(), ['-m', 'venv', venv]);
-  const install = ['install', '--quiet', '--disable-pip-version-check', '--no-cache-dir', '--require-hashes', '--no-build-isolation'];
+  const install = [
+    'install',
+    '--quiet',
+    '--disable-pip-version-check',
+    '--no-cache-dir',
+    '--require-hashes',
+    '--no-build-isolation',
+  ];
   for (const file of files) run(path.join(venv, 'bin', 'pip'), [...install, '-r', file], { tries: 3 }); // a registry may be busy
 }
 
 /** Spark 3.5 runs on Python 3.8 to 3.11; Glue 5.0 has 3.11. */
 function findPython() {
   for (const command of ['python3.11', 'python3', 'python3.10', 'python3.9']) {
-    const { stdout } = spawnSync(command, ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])'], { encoding: 'utf8' });
+    const { stdout } = spawnSync(command, ['-c', 'import sys, venv, ensurepip; print(*sys.version_info[:2])'], {
+      encoding: 'utf8',
+    });
     const [major, minor] = (stdout ?? '').trim().split(' ').map(Number);
     if (major === 3 && minor >= 8 && minor <= 11) return command;
   }

@@ -24,6 +24,8 @@ module.exports = class FaultTable {
     const table = new Table({ head: ['fault', 'where', 'times', 'outcome'], style: { head: [], border: [] } });
     for (const { fault, where, times, outcome } of lines) table.push([fault, where, times, outcome]);
     const times = lines.reduce((sum, line) => sum + line.times, 0);
-    process.stdout.write(`\n${table.toString()}\n${times} faults injected\n${numPassedTests} passed, ${numFailedTests} failed\n`);
+    process.stdout.write(
+      `\n${table.toString()}\n${times} faults injected\n${numPassedTests} passed, ${numFailedTests} failed\n`,
+    );
   }
 };

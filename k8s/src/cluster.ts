@@ -8,8 +8,15 @@ const exec = promisify(execFile);
 const MAX_OUTPUT = 64 * 2 ** 20;
 
 export interface Pod {
-  readonly metadata: { readonly name: string; readonly labels: Record<string, string>; readonly deletionTimestamp?: string };
-  readonly spec: { readonly volumes?: readonly { name: string; projected?: object }[]; readonly serviceAccountName?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Record<string, string>;
+    readonly deletionTimestamp?: string;
+  };
+  readonly spec: {
+    readonly volumes?: readonly { name: string; projected?: object }[];
+    readonly serviceAccountName?: string;
+  };
   readonly status: { readonly phase: string; readonly containerStatuses?: readonly { restartCount: number }[] };
 }
 
@@ -23,7 +30,11 @@ export class ClusterPipeline {
   ) {}
 
   /** `settings` come before those of the local overlay; `components` are folders below k8s/components. */
-  static async apply(namespace: string, settings: Record<string, string>, components: readonly string[] = []): Promise<ClusterPipeline> {
+  static async apply(
+    namespace: string,
+    settings: Record<string, string>,
+    components: readonly string[] = [],
+  ): Promise<ClusterPipeline> {
     // Inside k8s/, since kustomize reads nothing from outside a root.
     await mkdir(path.join(workspaceRoot(), 'k8s', '.e2e'), { recursive: true });
     const overlay = await mkdtemp(path.join(workspaceRoot(), 'k8s', '.e2e', `${namespace}-`));
@@ -40,7 +51,11 @@ export class ClusterPipeline {
       resources: ['../../overlays/local'],
       components: components.map((component) => `../../components/${component}`),
       configMapGenerator: [
-        { name: 'music-settings', behavior: 'merge', literals: Object.entries(settings).map(([name, value]) => `${name}=${value}`) },
+        {
+          name: 'music-settings',
+          behavior: 'merge',
+          literals: Object.entries(settings).map(([name, value]) => `${name}=${value}`),
+        },
       ],
     };
     await writeFile(path.join(this.overlay, 'kustomization.yaml'), JSON.stringify(kustomization));
@@ -49,7 +64,9 @@ export class ClusterPipeline {
 
   /** Has the API server check all manifests, strictly, without changing anything. */
   async dryRun(): Promise<void> {
-    await exec('kubectl', ['apply', '-k', this.overlay, '--dry-run=server', '--validate=strict'], { maxBuffer: MAX_OUTPUT });
+    await exec('kubectl', ['apply', '-k', this.overlay, '--dry-run=server', '--validate=strict'], {
+      maxBuffer: MAX_OUTPUT,
+    });
   }
 
   async delete(): Promise<void> {
@@ -74,7 +91,9 @@ export class ClusterPipeline {
   }
 
   async pods(selector: string): Promise<Pod[]> {
-    return (JSON.parse(await this.kubectl('get', 'pods', '--selector', selector, '--output', 'json')) as { items: Pod[] }).items;
+    return (
+      JSON.parse(await this.kubectl('get', 'pods', '--selector', selector, '--output', 'json')) as { items: Pod[] }
+    ).items;
   }
 
   async ready(timeoutSeconds = 180): Promise<void> {
@@ -84,9 +103,13 @@ export class ClusterPipeline {
 
   /** Opens a port of a service on loopback. Gives the local port. */
   async forward(service: string, port: number): Promise<number> {
-    const forward = spawn('kubectl', ['--namespace', this.namespace, 'port-forward', `service/${service}`, `:${port}`], {
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
+    const forward = spawn(
+      'kubectl',
+      ['--namespace', this.namespace, 'port-forward', `service/${service}`, `:${port}`],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
     this.forwards.push(forward);
     return new Promise((resolve, reject) => {
       let out = '';
@@ -102,4 +125,5 @@ export class ClusterPipeline {
 const LOOK_MS = 500;
 
 /** `until` at the pace of a cluster. */
-export const untilCluster = <T>(what: string, seconds: number, look: () => T | Promise<T>) => until(what, look, seconds * 1_000, LOOK_MS);
+export const untilCluster = <T>(what: string, seconds: number, look: () => T | Promise<T>) =>
+  until(what, look, seconds * 1_000, LOOK_MS);

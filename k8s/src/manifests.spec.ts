@@ -22,7 +22,8 @@ function render(folder: string): Manifest[] {
   rendered.set(folder, manifests);
   return manifests;
 }
-const podSpecOf = ({ kind, spec }: Manifest) => (kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec);
+const podSpecOf = ({ kind, spec }: Manifest) =>
+  kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec;
 const withPods = (manifests: Manifest[]) =>
   manifests.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job', 'CronJob'].includes(kind as string));
 
@@ -51,35 +52,35 @@ describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
     }
   });
 
-  it.each(withPods(render(folder)).map((manifest) => [`${manifest['kind']} ${manifest['metadata'].name}`, manifest] as const))(
-    '%s keeps the rules of restricted pods, has limits, labels, and no token that it does not need',
-    (_, manifest) => {
-      const spec = podSpecOf(manifest);
-      expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
-      expect(spec.automountServiceAccountToken).toBe(false);
-      for (const container of spec.containers) {
-        expect(container.securityContext).toEqual({
-          allowPrivilegeEscalation: false,
-          readOnlyRootFilesystem: true,
-          capabilities: { drop: ['ALL'] },
-        });
-        expect(container.resources).toMatchObject({
-          requests: { cpu: expect.anything(), memory: expect.anything() },
-          limits: { memory: expect.anything() },
-        });
-        expect(container.image).toMatch(/:(?!latest)[\w.-]+$/);
-      }
-      expect(manifest['metadata'].labels).toMatchObject({
-        'app.kubernetes.io/name': expect.any(String),
-        'app.kubernetes.io/component': expect.any(String),
-        'app.kubernetes.io/part-of': 'music-pipeline',
+  it.each(
+    withPods(render(folder)).map((manifest) => [`${manifest['kind']} ${manifest['metadata'].name}`, manifest] as const),
+  )('%s keeps the rules of restricted pods, has limits, labels, and no token that it does not need', (_, manifest) => {
+    const spec = podSpecOf(manifest);
+    expect(spec.securityContext).toMatchObject({ runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } });
+    expect(spec.automountServiceAccountToken).toBe(false);
+    for (const container of spec.containers) {
+      expect(container.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
       });
-    },
-  );
+      expect(container.resources).toMatchObject({
+        requests: { cpu: expect.anything(), memory: expect.anything() },
+        limits: { memory: expect.anything() },
+      });
+      expect(container.image).toMatch(/:(?!latest)[\w.-]+$/);
+    }
+    expect(manifest['metadata'].labels).toMatchObject({
+      'app.kubernetes.io/name': expect.any(String),
+      'app.kubernetes.io/component': expect.any(String),
+      'app.kubernetes.io/part-of': 'music-pipeline',
+    });
+  });
 
   it('has each service with probes, a budget, an account of its own, spread, and time to drain', () => {
     for (const name of SERVICES) {
-      const of = (kind: string) => render(folder).find((each) => each['kind'] === kind && each['metadata'].name === name);
+      const of = (kind: string) =>
+        render(folder).find((each) => each['kind'] === kind && each['metadata'].name === name);
       const { spec } = of('Deployment') ?? {};
       const pod = spec.template.spec;
       expect(spec.strategy).toEqual({ type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } });
@@ -98,7 +99,9 @@ describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
 
   it('denies all traffic that is not opened', () => {
     const policies = render(folder).filter(({ kind }) => kind === 'NetworkPolicy');
-    expect(policies).toContainEqual(expect.objectContaining({ spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] } }));
+    expect(policies).toContainEqual(
+      expect.objectContaining({ spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] } }),
+    );
   });
 
   it('asks for the daily run once a day, and never twice at a time', () => {
@@ -109,10 +112,14 @@ describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
 
   it('sets only settings that there are', () => {
     const known = new Set(
-      [...readFileSync(path.join(root, 'docs/operations.md'), 'utf8').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(([, name]) => name),
+      [...readFileSync(path.join(root, 'docs/operations.md'), 'utf8').matchAll(/^\| `([A-Z0-9_]+)` \|/gm)].map(
+        ([, name]) => name,
+      ),
     );
     for (const name of ['AWS_ENDPOINT_URL_DYNAMODB', 'AWS_ENDPOINT_URL_S3', 'GLUE_ROLE_ARN']) known.add(name);
-    const { data } = render(folder).find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith('music-settings')) ?? {};
+    const { data } =
+      render(folder).find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name.startsWith('music-settings')) ??
+      {};
     expect(Object.keys(data as object).filter((name) => !known.has(name))).toEqual([]);
   });
 });
@@ -147,9 +154,13 @@ it('has dashboard and alerts about metrics that there are', () => {
     readFileSync(path.join(root, 'libs/service/src', file), 'utf8'),
   );
   const names = new Set(sources.flatMap((text) => [...text.matchAll(/'(music_[a-z_]+)'/g)].map(([, name]) => name)));
-  const files = ['alerts.yaml', 'dashboard.json'].map((file) => readFileSync(path.join(root, 'k8s/components/monitoring', file), 'utf8'));
+  const files = ['alerts.yaml', 'dashboard.json'].map((file) =>
+    readFileSync(path.join(root, 'k8s/components/monitoring', file), 'utf8'),
+  );
   const asked = new Set(
-    files.flatMap((text) => [...text.matchAll(/music_[a-z_]+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, ''))),
+    files.flatMap((text) =>
+      [...text.matchAll(/music_[a-z_]+/g)].map(([name]) => name.replace(/_(bucket|count|sum)$/, '')),
+    ),
   );
   expect([...asked].filter((name) => !names.has(name))).toEqual([]);
   expect(names.size).toBeGreaterThan(5);

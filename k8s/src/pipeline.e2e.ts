@@ -32,7 +32,8 @@ describe('on Kubernetes', () => {
     await pipeline?.delete();
   });
 
-  const run = async (date: string): Promise<string> => (await pipeline.kpis<{ run_id: string }>('run', '--date', date)).run_id;
+  const run = async (date: string): Promise<string> =>
+    (await pipeline.kpis<{ run_id: string }>('run', '--date', date)).run_id;
   const status = (runId: string) => pipeline.kpis<RunReport>('status', runId);
   const ended = (runId: string, limit = 180) =>
     untilCluster(`the end of ${runId}`, limit, async () => {
@@ -62,7 +63,9 @@ describe('on Kubernetes', () => {
         const track = `trk${String(((n * 7) % 40) + 10).padStart(4, '0')}`;
         counts.set(track, (counts.get(track) ?? 0) + 1);
         const second = n % 86_400;
-        const time = [second / 3_600, (second / 60) % 60, second % 60].map((part) => String(Math.floor(part)).padStart(2, '0')).join(':');
+        const time = [second / 3_600, (second / 60) % 60, second % 60]
+          .map((part) => String(Math.floor(part)).padStart(2, '0'))
+          .join(':');
         lines.push(`${1 + Math.floor(n / 86_400)},${track},${day} ${time}`);
       }
       await put(`streams/${day}/${file}.csv`, `${lines.join('\n')}\n`);
@@ -72,10 +75,14 @@ describe('on Kubernetes', () => {
 
   /** The numbers of a delivered day, all of them listened to once. */
   async function expectDay(day: string, counts: Map<string, number>, report: RunReport): Promise<void> {
-    expect(report).toMatchObject({ state: 'completed', rows: { read: BATCHES * ROWS_A_FILE, kept: BATCHES * ROWS_A_FILE, rejected: {} } });
+    expect(report).toMatchObject({
+      state: 'completed',
+      rows: { read: BATCHES * ROWS_A_FILE, kept: BATCHES * ROWS_A_FILE, rejected: {} },
+    });
     const songs = await pipeline.kpis<{ track_id: string; listen_count: number }[]>('top-songs', '--date', day);
     expect(songs.length).toBeGreaterThan(10);
-    for (const { track_id, listen_count } of songs) expect([track_id, listen_count]).toEqual([track_id, counts.get(track_id)]);
+    for (const { track_id, listen_count } of songs)
+      expect([track_id, listen_count]).toEqual([track_id, counts.get(track_id)]);
   }
 
   /** A step goes on where the one before it left off, so none is tried after one that failed. */
@@ -125,8 +132,13 @@ describe('on Kubernetes', () => {
     const pods = await pipeline.pods('app.kubernetes.io/part-of=music-pipeline');
     expect(pods.length).toBeGreaterThanOrEqual(STAGES.length + 3);
     for (const { metadata, spec } of pods)
-      expect([metadata.name, (spec.volumes ?? []).filter(({ projected }) => projected !== undefined)]).toEqual([metadata.name, []]);
-    await expect(pipeline.kubectl('run', 'bad', '--image=docker.io/music/cli:dev', '--privileged')).rejects.toThrow(/violates PodSecurity/);
+      expect([metadata.name, (spec.volumes ?? []).filter(({ projected }) => projected !== undefined)]).toEqual([
+        metadata.name,
+        [],
+      ]);
+    await expect(pipeline.kubectl('run', 'bad', '--image=docker.io/music/cli:dev', '--privileged')).rejects.toThrow(
+      /violates PodSecurity/,
+    );
   });
 
   step('the CronJob, made by hand, has the samples computed', async () => {
@@ -136,7 +148,9 @@ describe('on Kubernetes', () => {
     const [{ run_id }] = await pipeline.kpis<[{ run_id: string }]>('runs');
     expect(run_id).toMatch(/^scheduled__/);
     const report = await ended(run_id);
-    say(`completed ${((Date.now() - asked) / 1_000).toFixed(1)} s after the CronJob was triggered; ${report.seconds} s after the request`);
+    say(
+      `completed ${((Date.now() - asked) / 1_000).toFixed(1)} s after the CronJob was triggered; ${report.seconds} s after the request`,
+    );
     expect(report).toMatchObject({
       state: 'completed',
       rows: EXPECTED.rows,
@@ -154,8 +168,27 @@ describe('on Kubernetes', () => {
   });
 
   step('topics can be read with kcat, and each stage left an event that fits its schema', async () => {
-    for (const topic of ['run.requested', 'streams.sensed', 'batch.combined', 'run.validated', 'kpis.published', 'run.completed']) {
-      const out = await pipeline.kubectl('exec', 'kafka-0', '--', 'kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q');
+    for (const topic of [
+      'run.requested',
+      'streams.sensed',
+      'batch.combined',
+      'run.validated',
+      'kpis.published',
+      'run.completed',
+    ]) {
+      const out = await pipeline.kubectl(
+        'exec',
+        'kafka-0',
+        '--',
+        'kcat',
+        '-b',
+        'kafka:9092',
+        '-t',
+        `music.${topic}`,
+        '-C',
+        '-e',
+        '-q',
+      );
       const [first = ''] = out.split('\n');
       expect(fromJson(first).topic).toBe(`music.${topic}`);
     }
@@ -186,7 +219,14 @@ describe('on Kubernetes', () => {
         120,
         async () => (await status(runId)).stages.find((each) => each.stage === stage)?.started_at !== undefined,
       );
-      await pipeline.kubectl('delete', 'pod', '--selector', `app.kubernetes.io/name=${stage}`, '--grace-period=0', '--force');
+      await pipeline.kubectl(
+        'delete',
+        'pod',
+        '--selector',
+        `app.kubernetes.io/name=${stage}`,
+        '--grace-period=0',
+        '--force',
+      );
     }
     await expectDay('2026-04-03', counts, await ended(runId));
   });
@@ -195,7 +235,11 @@ describe('on Kubernetes', () => {
     await pipeline.ready();
     const counts = await deliver('2026-04-05');
     const runId = await run('2026-04-06');
-    await untilCluster(`the combiner of ${runId}`, 60, async () => (await status(runId)).stages[1]?.started_at !== undefined);
+    await untilCluster(
+      `the combiner of ${runId}`,
+      60,
+      async () => (await status(runId)).stages[1]?.started_at !== undefined,
+    );
     await pipeline.kubectl(
       'rollout',
       'restart',
@@ -218,7 +262,10 @@ describe('on Kubernetes', () => {
       ['streams/good.csv', 'archived', undefined],
     ]);
     const runId = `manual__${ulid()}`;
-    const event = toJson(envelope(RunRequested, 'e2e', { runId, logicalDate: '2026-04-09' })).replace('"2026-04-09"', '"soon"');
+    const event = toJson(envelope(RunRequested, 'e2e', { runId, logicalDate: '2026-04-09' })).replace(
+      '"2026-04-09"',
+      '"soon"',
+    );
     await pipeline.kubectl(
       'exec',
       'kafka-0',
@@ -237,14 +284,22 @@ describe('on Kubernetes', () => {
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
     await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=90s'); // a Job cannot be changed
-    await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768', SPARK_CPU_REQUEST: '100m' }, ['spark']);
+    await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768', SPARK_CPU_REQUEST: '100m' }, [
+      'spark',
+    ]);
     await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
     await pipeline.ready();
     const before = await days(['2026-03-01', '2026-03-02']);
     // One that has not ended, as a run that failed may leave it: it could still write the lake.
     await pipeline.kubectl('create', 'job', 'stray', '--image=none');
     await pipeline.kubectl('label', 'job', 'stray', 'music-pipeline/kpi-job=stray');
-    const { run_id } = await pipeline.kpis<{ run_id: string }>('backfill', '--from', '2026-03-01', '--to', '2026-03-02');
+    const { run_id } = await pipeline.kpis<{ run_id: string }>(
+      'backfill',
+      '--from',
+      '2026-03-01',
+      '--to',
+      '2026-03-02',
+    );
     await untilCluster('it waits for the stray Job', 60, async () =>
       /^Job stray of .* has not ended yet/.test((await status(run_id)).job?.waiting ?? ''),
     );

@@ -1,1 +1,5 @@
-module.exports = { displayName: '@music/local-pipeline', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
+module.exports = {
+  displayName: '@music/local-pipeline',
+  preset: '../../jest.preset.js',
+  coverageDirectory: 'coverage',
+};

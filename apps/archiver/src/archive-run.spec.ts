@@ -1,7 +1,15 @@
 import { CreateBucketCommand, PutBucketVersioningCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { KpisPublished, envelope } from '@music/events';
-import { type Manifest, type ManifestFile, RunStore, type Work, ensureTable, pipelineRunsTable, versionOf } from '@music/runs';
+import {
+  type Manifest,
+  type ManifestFile,
+  RunStore,
+  type Work,
+  ensureTable,
+  pipelineRunsTable,
+  versionOf,
+} from '@music/runs';
 import { Metrics, type StageRuntime } from '@music/service';
 import { ObjectStore } from '@music/storage';
 import { LocalStack, localS3, localDynamoDB } from '@music/local-stack';
@@ -28,10 +36,15 @@ describe('archiving a run', () => {
     const dynamo = localDynamoDB(stack.env);
     objects = new ObjectStore(s3);
     await ensureTable(dynamo, pipelineRunsTable('runs'));
-    runs = new RunStore(DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } }), 'runs');
+    runs = new RunStore(
+      DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } }),
+      'runs',
+    );
     for (const Bucket of ['plain', 'versioned', config.intermediateBucket, config.lakeBucket, config.archiveBucket])
       await s3.send(new CreateBucketCommand({ Bucket }));
-    await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
+    await s3.send(
+      new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }),
+    );
     archive = new ArchiveRun({ stores: { objects, runs }, metrics: new Metrics('archiver') } as StageRuntime, config);
   });
   afterAll(() => stack.stop());
@@ -39,7 +52,8 @@ describe('archiving a run', () => {
     runId = `scheduled__2024-06-${String((n += 1)).padStart(2, '0')}`;
   });
 
-  const put = (bucket: string, key: string, body: string) => s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
+  const put = (bucket: string, key: string, body: string) =>
+    s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
 
   /** A run whose KPIs are published, with these files taken and judged. */
   async function published(
@@ -65,7 +79,16 @@ describe('archiving a run', () => {
       await runs.files.take({ key: file.key, version: versionOf(file), runId }, undefined);
       await runs.files.update(file.key, versionOf(file), runId, { state });
     }
-    const manifest: Manifest = { runId, logicalDate: '2024-06-25', frozenAt: '', batches: 1, streams, songs: [], users: [], left: [] };
+    const manifest: Manifest = {
+      runId,
+      logicalDate: '2024-06-25',
+      frozenAt: '',
+      batches: 1,
+      streams,
+      songs: [],
+      users: [],
+      left: [],
+    };
     const stored = await objects.putJson(config.lakeBucket, `runs/${runId}/manifest.json`, manifest);
     await put(config.intermediateBucket, `runs/${runId}/staging/x`, 'x');
     await runs.createRun({ runId, logicalDate: '2024-06-25', immediately: false }, new Date());
@@ -79,7 +102,10 @@ describe('archiving a run', () => {
       days: 1,
       version: 1,
     });
-    return { work: { event, headers: {}, signal: new AbortController().signal, log: silent, progress: () => undefined }, streams };
+    return {
+      work: { event, headers: {}, signal: new AbortController().signal, log: silent, progress: () => undefined },
+      streams,
+    };
   }
 
   const archived = async (name: string) => objects.head(config.archiveBucket, `streams/2024-06-25/${runId}/${name}`);
@@ -87,7 +113,10 @@ describe('archiving a run', () => {
   it('archives what passed in a Glacier class, removes it from the source, clears the run and says so', async () => {
     const { work } = await published({ 'a b/é.csv': 'passed', 'bad.csv': 'rejected' });
     expect(await archive.perform(work)).toBe('done');
-    expect(await archived('a b/é.csv')).toMatchObject({ storageClass: 'DEEP_ARCHIVE', size: Buffer.byteLength('listens of a b/é.csv') });
+    expect(await archived('a b/é.csv')).toMatchObject({
+      storageClass: 'DEEP_ARCHIVE',
+      size: Buffer.byteLength('listens of a b/é.csv'),
+    });
     expect(await archived('bad.csv')).toBeUndefined();
     expect(await objects.head('versioned', 'streams/a b/é.csv')).toBeUndefined();
     expect(await objects.head('versioned', 'streams/bad.csv')).toBeDefined();
@@ -97,14 +126,17 @@ describe('archiving a run', () => {
     expect(await archive.perform(work)).toBe('done');
   });
 
-  it.each(['versioned', 'plain'])('leaves a file that was uploaded again while it was being archived (%s bucket)', async (bucket) => {
-    const { work } = await published({ 'again.csv': 'passed' }, bucket);
-    await put(bucket, 'streams/again.csv', 'a newer one, of another length');
-    await archive.perform(work);
-    expect((await objects.head(bucket, 'streams/again.csv'))?.size).toBe(30);
-    expect((await archived('again.csv'))?.size).toBe(bucket === 'versioned' ? 20 : undefined);
-    expect((await runs.findRun(runId))?.state).toBe('completed');
-  });
+  it.each(['versioned', 'plain'])(
+    'leaves a file that was uploaded again while it was being archived (%s bucket)',
+    async (bucket) => {
+      const { work } = await published({ 'again.csv': 'passed' }, bucket);
+      await put(bucket, 'streams/again.csv', 'a newer one, of another length');
+      await archive.perform(work);
+      expect((await objects.head(bucket, 'streams/again.csv'))?.size).toBe(30);
+      expect((await archived('again.csv'))?.size).toBe(bucket === 'versioned' ? 20 : undefined);
+      expect((await runs.findRun(runId))?.state).toBe('completed');
+    },
+  );
 
   it('goes on where a try was killed: after the copy, and after the ledger', async () => {
     const { work, streams } = await published({ 'copied.csv': 'passed', 'noted.csv': 'passed' }, 'plain');

@@ -61,7 +61,9 @@ export class ArchiveRun extends StagePerformer {
   }
 
   private async passedFiles(run: Run, { streams }: Manifest): Promise<PassedFile[]> {
-    const ledger = await this.runtime.stores.runs.files.find(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+    const ledger = await this.runtime.stores.runs.files.find(
+      streams.map((file) => ({ key: file.key, version: versionOf(file) })),
+    );
     return streams.flatMap((file) => {
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
@@ -79,7 +81,9 @@ export class ArchiveRun extends StagePerformer {
     const before = await this.listArchive(run);
     const gone = new Set<string>();
     const copied: PassedFile[] = [];
-    const missing = passed.filter(({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)));
+    const missing = passed.filter(
+      ({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)),
+    );
     await mapLimited(missing, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
       work.progress();
@@ -128,7 +132,8 @@ export class ArchiveRun extends StagePerformer {
 
   private async removeSource({ file }: PassedFile, work: Work): Promise<true> {
     const removed = await this.runtime.stores.objects.deleteIfUnchanged(file);
-    if (removed === 'changed') work.log.info({ key: file.key }, 'uploaded again meanwhile; the new version stays for the next run');
+    if (removed === 'changed')
+      work.log.info({ key: file.key }, 'uploaded again meanwhile; the new version stays for the next run');
     return true;
   }
 }

@@ -39,12 +39,15 @@ export async function floor(folder: string): Promise<{ seconds: number; days: Da
   const totals = `SELECT CAST(CAST(listened_at AS DATE) AS VARCHAR) AS day, count(*), count(DISTINCT user_id) FROM listens GROUP BY day ORDER BY day`;
   for (const [date, listens, listeners] of await rows(totals)) {
     const of = `WHERE day = DATE '${date}'`; // of a DATE column
-    const numbers = async (query: string) => (await rows(query)).map((row) => row.map((cell) => (typeof cell === 'bigint' ? Number(cell) : cell)));
+    const numbers = async (query: string) =>
+      (await rows(query)).map((row) => row.map((cell) => (typeof cell === 'bigint' ? Number(cell) : cell)));
     days.push({
       date: String(date),
       listens: Number(listens),
       listeners: Number(listeners),
-      genres: (await numbers(`SELECT genre, n, users, CAST(coalesce(ms, 0) AS BIGINT) FROM genre_day ${of} ORDER BY genre`)) as never,
+      genres: (await numbers(
+        `SELECT genre, n, users, CAST(coalesce(ms, 0) AS BIGINT) FROM genre_day ${of} ORDER BY genre`,
+      )) as never,
       songs: (await numbers(`SELECT genre, rank, track_id, n FROM top_songs ${of} ORDER BY genre, rank`)) as never,
     });
   }

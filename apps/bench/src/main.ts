@@ -32,7 +32,11 @@ async function main(args: string[]): Promise<void> {
     process.stdout.write(JSON.stringify(await floor(args[1] ?? '')));
     return;
   }
-  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { runs: { type: 'string', default: '3' } } });
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: { runs: { type: 'string', default: '3' } },
+  });
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: expected a whole number from 1`);
   const unknown = positionals.filter((name) => !ROWS.some((row) => row.name === name));
@@ -64,7 +68,9 @@ async function measureRow(row: Row, runs: number): Promise<Result | undefined> {
       // In turns, so that both meet the machine as it is then.
       if (row.withFloor === true) floors.push(await runFloor(folder));
       const { run, figures } = await measureOnce(row, folder, dir, floors.at(-1));
-      say(`${row.name}, run ${n}: ${two(run.seconds)} s${row.withFloor === true ? `, floor ${two(floors.at(-1)?.seconds ?? NaN)} s` : ''}`);
+      say(
+        `${row.name}, run ${n}: ${two(run.seconds)} s${row.withFloor === true ? `, floor ${two(floors.at(-1)?.seconds ?? NaN)} s` : ''}`,
+      );
       all.push({ run, figures });
     }
     const seconds = median(all.map(({ run }) => run.seconds));
@@ -80,8 +86,13 @@ async function measureRow(row: Row, runs: number): Promise<Result | undefined> {
   }
 }
 
-async function measureOnce(row: Row, folder: string, dir: string, reached: { seconds: number; days: DayNumbers[] } | undefined) {
-  const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', forMuchData: row.manyItems === true });
+async function measureOnce(
+  row: Row,
+  folder: string,
+  dir: string,
+  reached: { seconds: number; days: DayNumbers[] } | undefined,
+) {
+  const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', manyItems: row.manyItems === true });
   try {
     await pipeline.load(folder);
     let run = await measureRun(pipeline);
@@ -100,15 +111,19 @@ async function measureOnce(row: Row, folder: string, dir: string, reached: { sec
 
 /** In a process of its own. The files are in the machine's memory for it, since it is not the first to read them. */
 async function runFloor(folder: string): Promise<{ seconds: number; days: DayNumbers[] }> {
-  const { stdout } = await promisify(execFile)(process.execPath, [process.argv[1] ?? '', 'floor', folder], { maxBuffer: 2 ** 28 });
+  const { stdout } = await promisify(execFile)(process.execPath, [process.argv[1] ?? '', 'floor', folder], {
+    maxBuffer: 2 ** 28,
+  });
   return JSON.parse(stdout) as { seconds: number; days: DayNumbers[] };
 }
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 const two = (value: number): string => (Number.isNaN(value) ? '-' : value.toFixed(2));
 
 function print(results: readonly Result[]): void {
-  const verdict = (value: number, must: number, goal: number) => (value <= goal ? 'goal' : value <= must ? 'must' : 'MISSED');
+  const verdict = (value: number, must: number, goal: number) =>
+    value <= goal ? 'goal' : value <= must ? 'must' : 'MISSED';
   say(
     `\n${table(
       ['row', 'listens', 'floor s', 'completed s', 'figure', 'value', 'must', 'goal', 'reached'],
@@ -128,16 +143,25 @@ function print(results: readonly Result[]): void {
     )}`,
   );
   const each = (title: string, names: readonly string[], cell: (run: Measured, name: string) => string) =>
-    say(`\n${title}\n${table(['row', ...names], results.map(({ row, run }) => [row.name, ...names.map((name) => cell(run, name))]))}`);
+    say(
+      `\n${title}\n${table(
+        ['row', ...names],
+        results.map(({ row, run }) => [row.name, ...names.map((name) => cell(run, name))]),
+      )}`,
+    );
   each('seconds a stage (stages overlap)', STAGES, ({ report }, name) =>
     two(report.stages.find(({ stage }) => stage === name)?.seconds ?? NaN),
   );
   each('processor seconds', [...STAGES, ...SERVERS], ({ cpu }, name) => two(cpu[name as keyof typeof cpu]));
-  each('peak resident memory, MiB', STAGES, ({ peakMb }, name) => String(Math.round(peakMb[name as keyof typeof peakMb])));
+  each('peak resident memory, MiB', STAGES, ({ peakMb }, name) =>
+    String(Math.round(peakMb[name as keyof typeof peakMb])),
+  );
   const [ten, sixty] = ['10m1d', '60m1d'].map((name) => results.find(({ row }) => row.name === name));
   if (ten !== undefined && sixty !== undefined) {
     const ratio = sixty.seconds / ten.seconds;
-    say(`\n60 million listens on one day take ${two(ratio)} times as long as 10 million (must 6.6, goal 6.0: ${verdict(ratio, 6.6, 6)})`);
+    say(
+      `\n60 million listens on one day take ${two(ratio)} times as long as 10 million (must 6.6, goal 6.0: ${verdict(ratio, 6.6, 6)})`,
+    );
   }
 }
 

@@ -20,7 +20,11 @@ interface SetUpOptions {
   readonly json: boolean;
 }
 
-async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omit<SetUpOptions, 'glue' | 'json' | 'patience'>) {
+async function setUpGlue(
+  { objects }: Stores,
+  config: StoresConfig,
+  options: Omit<SetUpOptions, 'glue' | 'json' | 'patience'>,
+) {
   const client = new GlueClient(awsClient(config));
   try {
     return await setUpGlueJob(client, objects, config.lakeBucket, {
@@ -36,7 +40,9 @@ async function setUpGlue({ objects }: Stores, config: StoresConfig, options: Omi
 }
 
 const patience = () =>
-  new Option('--patience <seconds>', 'try again for so long while servers or buckets are not there').default(0).argParser(positive);
+  new Option('--patience <seconds>', 'try again for so long while servers or buckets are not there')
+    .default(0)
+    .argParser(positive);
 
 /** Does something until it succeeds, or the patience is over; says what it waits for. Wrong settings are not waited for. */
 async function patiently<T>(seconds: number, act: () => Promise<T>): Promise<T> {
@@ -60,7 +66,11 @@ export function cli(): Command {
   program
     .command('setup')
     .description('create the topics, tables and buckets that are not there')
-    .option('--glue', 'also create or update the AWS Glue job of the KPIs (GLUE_JOB_NAME), its script and its SQL', false)
+    .option(
+      '--glue',
+      'also create or update the AWS Glue job of the KPIs (GLUE_JOB_NAME), its script and its SQL',
+      false,
+    )
     .addOption(new Option('--glue-role <arn>', 'with --glue: the IAM role that the job runs as').env('GLUE_ROLE_ARN'))
     .option('--glue-worker-type <type>', 'with --glue: size of a worker', 'G.1X')
     .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)

@@ -37,7 +37,8 @@ export function addEventCommands(program: Command): void {
     .description('put dead letters back where they came from; failed runs go on')
     .option('--run <run>', 'of one run')
     .option('--stage <stage>', 'of one stage', (stage: string): Stage => {
-      if (!(STAGES as readonly string[]).includes(stage)) throw new InvalidArgumentError(`expected one of ${STAGES.join(', ')}.`);
+      if (!(STAGES as readonly string[]).includes(stage))
+        throw new InvalidArgumentError(`expected one of ${STAGES.join(', ')}.`);
       return stage as Stage;
     })
     .option('--list', 'only show them; the exit code is 1 where there are any', false)
@@ -48,7 +49,10 @@ export function addEventCommands(program: Command): void {
         const letters = open.filter(({ message }) => run === undefined || isOfRun(message.key, run));
         if (!list) await replay(kafka, runs, letters);
         else if (letters.length > 0) process.exitCode = 1;
-        if (json) printJson(letters.map((letter) => ({ ...letterForPrograms(letter), offset: letter.message.offset, replayed: !list })));
+        if (json)
+          printJson(
+            letters.map((letter) => ({ ...letterForPrograms(letter), offset: letter.message.offset, replayed: !list })),
+          );
         else if (letters.length === 0) print('there are no dead letters that were not put back');
         else
           print(

@@ -14,7 +14,11 @@ export function addKpiCommands(program: Command): void {
     .option('--json', 'for programs', false)
     .action(async ({ date: day, limit, json }: { date: string; limit: number; json: boolean }) =>
       onDay(day, async (kpis) => {
-        const genres = (await kpis.topGenres(day, limit)).map(({ rank, genre, listen_count }) => ({ rank, genre, listen_count }));
+        const genres = (await kpis.topGenres(day, limit)).map(({ rank, genre, listen_count }) => ({
+          rank,
+          genre,
+          listen_count,
+        }));
         if (json) printJson(genres);
         else
           print(
@@ -89,7 +93,9 @@ export function addKpiCommands(program: Command): void {
 
   program
     .command('explain')
-    .description("where a genre's numbers of a day come from: run, engine, SQL, songs, and the files that its listens came in")
+    .description(
+      "where a genre's numbers of a day come from: run, engine, SQL, songs, and the files that its listens came in",
+    )
     .requiredOption('--date <date>', 'day, YYYY-MM-DD', date)
     .requiredOption('--genre <genre>', 'its name')
     .option('--json', 'for programs', false)
@@ -129,13 +135,18 @@ function describeLineage({ day, kpis, catalogue, runs }: Lineage): string {
     '',
     table(
       ['run', 'file', 'version', 'sha-256', 'now at'],
-      runs.flatMap(({ run_id, files }) => files.map((file) => [run_id, file.key, file.version, file.sha256?.slice(0, 12), file.now_at])),
+      runs.flatMap(({ run_id, files }) =>
+        files.map((file) => [run_id, file.key, file.version, file.sha256?.slice(0, 12), file.now_at]),
+      ),
     ),
   ].join('\n');
 }
 
 /** Tells a day without KPIs from one whose answer is empty. */
-async function onDay(day: string, use: (kpis: KpiTable, stores: Stores, config: StoresConfig) => Promise<void>): Promise<void> {
+async function onDay(
+  day: string,
+  use: (kpis: KpiTable, stores: Stores, config: StoresConfig) => Promise<void>,
+): Promise<void> {
   await withStores(async (stores, config) => {
     if ((await stores.kpis.readDay(day)) === undefined) throw new UsageError(`no KPIs of ${day} have been published`);
     await use(stores.kpis, stores, config);

@@ -21,6 +21,7 @@ cli()
 /** What a store says where set-up was forgotten does not say that. */
 function explain(error: unknown): string {
   const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
-  const missing = name === 'ResourceNotFoundException' || name === 'NoSuchBucket' || /does not host this topic/.test(message);
+  const missing =
+    name === 'ResourceNotFoundException' || name === 'NoSuchBucket' || /does not host this topic/.test(message);
   return missing ? `${message}: has \`music-kpis setup\` been run here?` : message;
 }

@@ -1,7 +1,16 @@
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
-import { type RunReport, describeRun, requestBackfill, requestRun, runReport, table, waitForRun, yesterday } from '@music/reports';
+import {
+  type RunReport,
+  describeRun,
+  requestBackfill,
+  requestRun,
+  runReport,
+  table,
+  waitForRun,
+  yesterday,
+} from '@music/reports';
 import type { Stores } from '@music/service';
 import { type Command, Option } from 'commander';
 import { letterForPrograms } from './letter-for-programs';
@@ -27,7 +36,11 @@ export function addRunCommands(program: Command): void {
     .description('ask for a run')
     .option('--date <date>', 'its logical date (default: yesterday in KPI_TIME_ZONE)', date)
     .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
-    .option('--now', 'judge the source as it is now: without files the run is skipped at once, not at its deadline', false)
+    .option(
+      '--now',
+      'judge the source as it is now: without files the run is skipped at once, not at its deadline',
+      false,
+    )
     .option('--scheduled', 'the run of the schedule: one a date, however often it is asked for', false)
     .option('--force', 'take files, too, that earlier runs took or rejected; no listen counts twice', false)
     .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
@@ -74,7 +87,9 @@ async function run(options: RunOptions): Promise<void> {
   await withStores(async (stores, config) => {
     const logicalDate = options.date ?? yesterday(config.kpiTimeZone);
     const { scheduled, now: immediately, force } = options;
-    await follow(stores, await requestRun(stores, { logicalDate, scheduled, immediately, force }), options, { logical_date: logicalDate });
+    await follow(stores, await requestRun(stores, { logicalDate, scheduled, immediately, force }), options, {
+      logical_date: logicalDate,
+    });
   });
 }
 
@@ -88,11 +103,18 @@ async function backfill(options: WaitOptions & { from: string; to: string; dryRu
     const days = [];
     for (const each of dates) days.push({ date: each, ...(await stores.kpis.readDay(each)) });
     if (options.json)
-      return printJson(days.map(({ date: day, version, run_id, songs_version }) => ({ date: day, version, run_id, songs_version })));
+      return printJson(
+        days.map(({ date: day, version, run_id, songs_version }) => ({ date: day, version, run_id, songs_version })),
+      );
     print(
       `${table(
         ['day', 'version now', 'computed by', 'with songs'],
-        days.map(({ date: day, version, run_id, songs_version }) => [day, version, run_id, songs_version?.slice(0, 12)]),
+        days.map(({ date: day, version, run_id, songs_version }) => [
+          day,
+          version,
+          run_id,
+          songs_version?.slice(0, 12),
+        ]),
       )}\n\n${days.length} days would be computed again`,
     );
   });
@@ -110,7 +132,12 @@ async function rerunFrom(runId: string, options: WaitOptions & { fromStage: Reru
 }
 
 /** Says that a run is under way; or waits for its end and says how it went. */
-async function follow(stores: Stores, runId: string, { wait, timeout, json }: WaitOptions, about: object = {}): Promise<void> {
+async function follow(
+  stores: Stores,
+  runId: string,
+  { wait, timeout, json }: WaitOptions,
+  about: object = {},
+): Promise<void> {
   if (!wait) {
     if (json) printJson({ run_id: runId, ...about });
     else print(`${runId} is requested; \`music-kpis status ${runId}\` tells how it stands`);
@@ -124,7 +151,10 @@ async function follow(stores: Stores, runId: string, { wait, timeout, json }: Wa
   progress.end();
   const report = await runReport(stores, runId);
   if (json) printJson(report ?? { run_id: runId, state: 'requested' });
-  else print(report === undefined ? `${runId}: no service has taken it yet; are the services running?` : describeRun(report));
+  else
+    print(
+      report === undefined ? `${runId}: no service has taken it yet; are the services running?` : describeRun(report),
+    );
   if (ended === undefined || !succeeded(ended)) process.exitCode = 1;
 }
 
@@ -133,7 +163,9 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
     const id = runId ?? (await stores.runs.listRuns(1))[0]?.runId;
     const report = id === undefined ? undefined : await runReport(stores, id, config.stallMinutes * 60_000);
     if (report === undefined)
-      throw new UsageError(runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`);
+      throw new UsageError(
+        runId === undefined ? 'there has been no run yet' : `there is no run ${runId}; \`music-kpis runs\` lists them`,
+      );
     const open = config.kafkaBrokers.length === 0 ? undefined : await listOpenDeadLetters(stores.kafka, stores.runs);
     const own = open?.filter(({ message }) => isOfRun(message.key, report.run_id)) ?? [];
     if (json)
@@ -150,7 +182,8 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
 /** `open`: how many there are in all; undefined where they were not looked for. */
 function describeDeadLetters(runId: string, own: readonly DeadLetter[], open: number | undefined): string {
   if (open === undefined) return 'dead letters: not looked for, since KAFKA_BROKERS is not set';
-  const others = open === own.length ? '' : `${open - own.length} of other runs or of none: \`music-kpis replay --list\` shows them`;
+  const others =
+    open === own.length ? '' : `${open - own.length} of other runs or of none: \`music-kpis replay --list\` shows them`;
   if (own.length === 0) return `dead letters: ${others === '' ? 'none' : `none of this run, ${others}`}`;
   return [
     `dead letters: ${own.length} of this run${others === '' ? '' : `, ${others}`}; \`music-kpis replay --run ${runId}\` puts them back`,
@@ -181,7 +214,15 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
       print(
         table(
           ['run', 'date', 'state', 'requested', 'rows kept', 'days', 'reason'],
-          found.map((each) => [each.runId, each.logicalDate, each.state, each.requestedAt, each.rows?.kept, each.days, each.reasons?.[0]]),
+          found.map((each) => [
+            each.runId,
+            each.logicalDate,
+            each.state,
+            each.requestedAt,
+            each.rows?.kept,
+            each.days,
+            each.reasons?.[0],
+          ]),
         ),
       );
   });

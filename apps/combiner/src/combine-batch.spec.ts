@@ -21,16 +21,25 @@ describe('combining a batch', () => {
     ['quoted fields', '"user_id","track_id","listen_time"\n"1","t1","2024-06-25 10:00:00"\n'],
     ['no line end after the last row, and empty lines', 'user_id,track_id,listen_time\n\n1,t1,2024-06-25 10:00:00\n\n'],
     ['a comma after each row', 'user_id,track_id,listen_time,\n1,t1,2024-06-25 10:00:00,\n'],
-    ['other columns with commas, quotes and line breaks', 'note,user_id,track_id,listen_time\n"a, ""b""\nc",1,t1,2024-06-25 10:00:00\n'],
+    [
+      'other columns with commas, quotes and line breaks',
+      'note,user_id,track_id,listen_time\n"a, ""b""\nc",1,t1,2024-06-25 10:00:00\n',
+    ],
     ['line ends of two kinds', 'user_id,track_id,listen_time\r\n1,t1,2024-06-25 10:00:00\n'],
   ])('reads a file with %s', async (_, file) => {
     const { rows, evidence } = await combine([file]);
-    expect(evidence.files[0]).toMatchObject({ rows: 1, rejected: {}, sha256: createHash('sha256').update(file).digest('hex') });
+    expect(evidence.files[0]).toMatchObject({
+      rows: 1,
+      rejected: {},
+      sha256: createHash('sha256').update(file).digest('hex'),
+    });
     expect(rows).toEqual([[0, '1', 't1', '2024-06-25 10:00:00.000', '2024-06-25']]);
   });
 
   it('keeps ids as text', async () => {
-    const { rows } = await combine([`${HEADER}007,1e5,2024-06-25 10:00:00\n99999999999999999999,"a,""b""\nc",2024-06-25 10:00:00\n`]);
+    const { rows } = await combine([
+      `${HEADER}007,1e5,2024-06-25 10:00:00\n99999999999999999999,"a,""b""\nc",2024-06-25 10:00:00\n`,
+    ]);
     expect(rows.map((row) => row.slice(1, 3))).toEqual([
       ['007', '1e5'],
       ['99999999999999999999', 'a,"b"\nc'],
@@ -77,7 +86,10 @@ describe('combining a batch', () => {
     ];
     const { evidence, rows } = await combine([HEADER + GOOD + wrong.map((time) => `1,t1,${time}\n`).join('')]);
     expect(rows).toHaveLength(1);
-    expect(evidence.files[0]).toMatchObject({ rows: wrong.length + 1, rejected: { invalid_listen_time: wrong.length } });
+    expect(evidence.files[0]).toMatchObject({
+      rows: wrong.length + 1,
+      rejected: { invalid_listen_time: wrong.length },
+    });
   });
 
   it('takes times without zone in the source zone, and days in the KPI zone', async () => {
@@ -97,7 +109,16 @@ describe('combining a batch', () => {
     ]);
     expect(rows).toHaveLength(3);
     expect(evidence.files).toMatchObject([
-      { rows: 11, rejected: { missing_user_id: 2, missing_track_id: 1, missing_listen_time: 2, invalid_listen_time: 1, malformed_row: 3 } },
+      {
+        rows: 11,
+        rejected: {
+          missing_user_id: 2,
+          missing_track_id: 1,
+          missing_listen_time: 2,
+          invalid_listen_time: 1,
+          malformed_row: 3,
+        },
+      },
       { rows: 1, rejected: {} },
     ]);
     expect(bad.map((line) => line.split(',').slice(0, 3).join(','))).toEqual([
@@ -151,7 +172,9 @@ describe('combining a batch', () => {
 
   it('writes rows of very many days into one object', async () => {
     const day = (n: number) => new Date(Date.UTC(2020, 0, n)).toISOString().slice(0, 10);
-    const { evidence, rows } = await combine([HEADER + Array.from({ length: 400 }, (_, i) => `1,t1,${day(i)} 10:00:00\n`).join('')]);
+    const { evidence, rows } = await combine([
+      HEADER + Array.from({ length: 400 }, (_, i) => `1,t1,${day(i)} 10:00:00\n`).join(''),
+    ]);
     expect(evidence.parts.map(({ object, files }) => [object.date, files])).toEqual([[undefined, [0]]]);
     expect(rows).toHaveLength(400);
   });

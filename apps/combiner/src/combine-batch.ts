@@ -39,7 +39,11 @@ export class CombineBatch {
    * Gives where the batch's BatchEvidence is. What a file is like never ends the batch; that the store or the engine
    * fails does. Each call writes below a new prefix, so that a second replica cannot disturb the first.
    */
-  async execute(manifest: Manifest, batch: number, { signal, progress }: Pick<Work, 'signal' | 'progress'>): Promise<ObjectRef> {
+  async execute(
+    manifest: Manifest,
+    batch: number,
+    { signal, progress }: Pick<Work, 'signal' | 'progress'>,
+  ): Promise<ObjectRef> {
     const prefix = `runs/${manifest.runId}/staging/batch-${String(batch).padStart(5, '0')}/${ulid()}/`;
     const dir = await mkdtemp(path.join(this.scratch, 'combine-'));
     let engine: Engine | undefined;
@@ -88,7 +92,9 @@ export class CombineBatch {
           parts.push(part);
         }
         await placed;
-        placed = read.placed.then(async () => void (await Promise.all(group.map((file) => rm(file.path, { force: true })))));
+        placed = read.placed.then(
+          async () => void (await Promise.all(group.map((file) => rm(file.path, { force: true })))),
+        );
         placed.catch(() => undefined); // awaited with the next group, or below
       }
       await placed;
@@ -96,7 +102,11 @@ export class CombineBatch {
       await Promise.allSettled([...parts, placed]);
     }
     evidence.sort((a, b) => a.file - b.file);
-    return { files: evidence, parts: await Promise.all(parts), rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir) };
+    return {
+      files: evidence,
+      parts: await Promise.all(parts),
+      rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir),
+    };
   }
 
   /** The files that are under way, those of one statement and of the one before it, and their rows as Parquet. */
@@ -131,11 +141,17 @@ export class CombineBatch {
     return this.store.upload(this.buckets.intermediate, `${prefix}rejected-rows.csv`, file);
   }
 
-  private async combineTables(engine: Engine, manifest: Manifest, dir: string): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
+  private async combineTables(
+    engine: Engine,
+    manifest: Manifest,
+    dir: string,
+  ): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
     const tables = async (kind: 'songs' | 'users') => {
       const seen: TableEvidence[] = [];
       for (const [file, object] of manifest[kind].entries())
-        seen.push(await combineTable(engine, this.store, this.buckets.lake, kind, { ...object, file }, dir, this.limits));
+        seen.push(
+          await combineTable(engine, this.store, this.buckets.lake, kind, { ...object, file }, dir, this.limits),
+        );
       return seen;
     };
     return { songs: await tables('songs'), users: await tables('users') };

@@ -31,7 +31,10 @@ export async function combineTable(
   if (!readable) return none;
   const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
   const read = await readCsv(engine, [fetched], limits.maxRowBytes, (csv) =>
-    engine.run(`COPY (${typeTable(kind, csv, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`, fetched.plain ? {} : { blanks: BLANKS }),
+    engine.run(
+      `COPY (${typeTable(kind, csv, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`,
+      fetched.plain ? {} : { blanks: BLANKS },
+    ),
   );
   if ('defect' in read) return { ...none, ...read };
   const rows = await engine.count(`SELECT count(*) FROM read_parquet(${text(parquet)})`);

@@ -51,7 +51,12 @@ export class Combining {
     const runId = `scheduled__${new Date(Date.UTC(2024, 0, this.runs)).toISOString().slice(0, 10)}`;
     const streams = [];
     for (const [file, body] of files.entries())
-      streams.push({ ...(await this.put(`streams/${runId}/${file}.csv`, body)), file, batch: 0, lastModified: new Date().toISOString() });
+      streams.push({
+        ...(await this.put(`streams/${runId}/${file}.csv`, body)),
+        file,
+        batch: 0,
+        lastModified: new Date().toISOString(),
+      });
     const manifest: Manifest = {
       runId,
       logicalDate: '2024-06-25',
@@ -76,9 +81,12 @@ export class Combining {
       },
       this.scratch,
     );
-    const evidence = await store.readJson<BatchEvidence>(await combiner.execute(manifest, 0, { signal: new AbortController().signal, progress: () => undefined }));
+    const evidence = await store.readJson<BatchEvidence>(
+      await combiner.execute(manifest, 0, { signal: new AbortController().signal, progress: () => undefined }),
+    );
     let bad = '';
-    if (evidence.rejectedRows !== undefined) for await (const chunk of await store.open(evidence.rejectedRows)) bad += String(chunk);
+    if (evidence.rejectedRows !== undefined)
+      for await (const chunk of await store.open(evidence.rejectedRows)) bad += String(chunk);
     const objects = evidence.parts.map(({ object }) => object);
     return {
       evidence,

@@ -59,7 +59,8 @@ export async function fetchFile(
   } catch (error) {
     return without('not_csv', (error as Error).message, { sha256 });
   }
-  const readable = missingColumns(CONTRACTS[kind], columns).length === 0 && ambiguousColumns(CONTRACTS[kind], columns).length === 0;
+  const readable =
+    missingColumns(CONTRACTS[kind], columns).length === 0 && ambiguousColumns(CONTRACTS[kind], columns).length === 0;
   return { path: to, readable, sequential, plain, size, evidence: { file, key, sha256, columns } };
 }
 

@@ -13,7 +13,27 @@ const COLUMNS = ['user_id', 'track_id', 'listen_time'];
 // ---- files that fit the contract, as odd as RFC 4180 lets them be
 
 const oddText = fc.string({
-  unit: fc.constantFrom('a', 'B', '7', ' ', ',', '"', "'", '\n', ';', '\t', '#', '\\', '%', 'é', '🎵', '\u00a0', '-', '=', '0'),
+  unit: fc.constantFrom(
+    'a',
+    'B',
+    '7',
+    ' ',
+    ',',
+    '"',
+    "'",
+    '\n',
+    ';',
+    '\t',
+    '#',
+    '\\',
+    '%',
+    'é',
+    '🎵',
+    '\u00a0',
+    '-',
+    '=',
+    '0',
+  ),
   maxLength: 12,
 });
 const id = fc.oneof(
@@ -32,7 +52,21 @@ const goodTime = fc
     second: two(60),
     between: fc.constantFrom(' ', 'T'),
     fraction: fc.constantFrom('', '.1', '.12', '.123', '.1234', '.', ',5'),
-    zone: fc.constantFrom('', 'Z', '+00', '+02:00', '-0730', '+14:00', '-12', '+5', ' Z', 'z', '+24:00', '+02:60', 'CET'),
+    zone: fc.constantFrom(
+      '',
+      'Z',
+      '+00',
+      '+02:00',
+      '-0730',
+      '+14:00',
+      '-12',
+      '+5',
+      ' Z',
+      'z',
+      '+24:00',
+      '+02:60',
+      'CET',
+    ),
   })
   .map(
     ({ year, month, day, hour, minute, second, between, fraction, zone }) =>
@@ -65,7 +99,9 @@ const file = fc
     columns: fc
       .shuffledSubarray([...COLUMNS, 'device', 'x y', ''], { minLength: 6, maxLength: 6 })
       .chain((all) =>
-        fc.subarray(['device', 'x y', '']).map((extra) => all.filter((name) => COLUMNS.includes(name) || extra.includes(name))),
+        fc
+          .subarray(['device', 'x y', ''])
+          .map((extra) => all.filter((name) => COLUMNS.includes(name) || extra.includes(name))),
       ),
     rows: fc.array(
       fc.record({
@@ -105,7 +141,12 @@ function expected(text: string): { rows: number; rejected: Record<string, number
     if (typeof listen === 'string') rejected[listen] = (rejected[listen] ?? 0) + 1;
     else
       listens.push(
-        JSON.stringify([listen.user, listen.track, new Date(listen.instant).toISOString(), referenceDate(ZONE, listen.instant)]),
+        JSON.stringify([
+          listen.user,
+          listen.track,
+          new Date(listen.instant).toISOString(),
+          referenceDate(ZONE, listen.instant),
+        ]),
       );
   }
   return { rows: rows.length, rejected, listens: listens.sort() };
@@ -122,7 +163,10 @@ describe('made-up files', () => {
     const { evidence, rows } = await combining.combine(texts, { zones: { source: 'UTC', kpi: ZONE } });
     const listensOf = new Map<unknown, string[]>();
     for (const [file, user, track, at, day] of rows)
-      listensOf.set(file, [...(listensOf.get(file) ?? []), JSON.stringify([user, track, `${String(at).replace(' ', 'T')}Z`, day])]);
+      listensOf.set(file, [
+        ...(listensOf.get(file) ?? []),
+        JSON.stringify([user, track, `${String(at).replace(' ', 'T')}Z`, day]),
+      ]);
     return evidence.files.map(({ file, rows: read, rejected, defect }) => {
       if (defect !== undefined) throw new Error(`${defect} in ${JSON.stringify(texts[file])}`);
       return { rows: read, rejected, listens: (listensOf.get(file) ?? []).sort() };

@@ -5,7 +5,9 @@ import { CsvInspector } from './inspect-csv';
 async function inspect(bytes: Buffer): Promise<string | undefined> {
   const found = new Set<string | undefined>();
   for (let size = 1; size <= bytes.length; size += 1) {
-    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+    const chunks = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.subarray(i * size, (i + 1) * size),
+    );
     const inspector = new CsvInspector();
     const out: Buffer[] = [];
     for await (const chunk of Readable.from(chunks).pipe(inspector)) out.push(chunk as Buffer);

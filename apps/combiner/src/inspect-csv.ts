@@ -47,7 +47,8 @@ export class CsvInspector extends Transform {
     if (this.defect === undefined) {
       this.checkText(chunk);
       this.plain &&= isAscii(chunk) && !NOT_PLAIN.some((byte) => chunk.includes(byte));
-      if (this.head.length < BOM.length) this.head = Buffer.concat([this.head, chunk.subarray(0, BOM.length - this.head.length)]);
+      if (this.head.length < BOM.length)
+        this.head = Buffer.concat([this.head, chunk.subarray(0, BOM.length - this.head.length)]);
       this.followQuotes(chunk);
       this.measureLines(chunk);
     }
@@ -57,9 +58,13 @@ export class CsvInspector extends Transform {
 
   /** Call it once the stream has ended. */
   result(): CsvInspection {
-    if (this.defect === undefined && this.cut.length > 0) this.defect = { reason: 'not_utf8', detail: 'the file ends inside a character' };
+    if (this.defect === undefined && this.cut.length > 0)
+      this.defect = { reason: 'not_utf8', detail: 'the file ends inside a character' };
     if (this.defect === undefined && this.quoted && !this.undecided)
-      this.defect = { reason: 'unterminated_quote', detail: `the file ends inside a quoted field, after ${this.offset} bytes` };
+      this.defect = {
+        reason: 'unterminated_quote',
+        detail: `the file ends inside a quoted field, after ${this.offset} bytes`,
+      };
     return {
       sha256: this.hash.digest('hex'),
       sequential: this.hasQuotedBreaks || this.hasLongLines,

@@ -10,11 +10,21 @@ export async function readHeader(file: string): Promise<string[]> {
   const handle = await open(file);
   try {
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(MAX_HEADER_BYTES), 0, MAX_HEADER_BYTES, 0);
-    const records = parse(buffer.subarray(0, bytesRead), { bom: true, to: 1, relax_column_count: true, relax_quotes: true }) as string[][];
+    const records = parse(buffer.subarray(0, bytesRead), {
+      bom: true,
+      to: 1,
+      relax_column_count: true,
+      relax_quotes: true,
+    }) as string[][];
     const header = records[0];
     if (header === undefined)
-      throw new Error(bytesRead === MAX_HEADER_BYTES ? `no header within the first ${MAX_HEADER_BYTES} bytes` : 'the file has no header');
-    if (header.length > MAX_COLUMNS) throw new Error(`the header has ${header.length} columns, more than ${MAX_COLUMNS}`);
+      throw new Error(
+        bytesRead === MAX_HEADER_BYTES
+          ? `no header within the first ${MAX_HEADER_BYTES} bytes`
+          : 'the file has no header',
+      );
+    if (header.length > MAX_COLUMNS)
+      throw new Error(`the header has ${header.length} columns, more than ${MAX_COLUMNS}`);
     return header.map((name) => trimBlanks(name));
   } finally {
     await handle.close();

@@ -54,7 +54,12 @@ export const CREATE_BAD =
  * Reads files with one header and writes their good rows as Parquet below `dir`, a file a day; adds the rejected rows to the table `bad`.
  * Where files cannot be read together, each is read alone.
  */
-export async function readListens(engine: Engine, group: readonly Fetched[], dir: string, options: ReadOptions): Promise<ReadGroup> {
+export async function readListens(
+  engine: Engine,
+  group: readonly Fetched[],
+  dir: string,
+  options: ReadOptions,
+): Promise<ReadGroup> {
   const [first] = group;
   if (first === undefined) return { evidence: [], listens: [], placed: Promise.resolve() };
   if (!first.readable) return nothingOf({ ...first.evidence, rows: 0, rejected: {} });
@@ -92,7 +97,12 @@ export async function readListens(engine: Engine, group: readonly Fetched[], dir
     const all = malformed === 0 ? rejected : { ...rejected, malformed_row: (rejected.malformed_row ?? 0) + malformed };
     return { ...fetched.evidence, rows: rows + malformed, rejected: all };
   });
-  const placed = placeBadRows(options.beside, group, read.csv, evidence, { counts, parameters, options, unread: unread.table });
+  const placed = placeBadRows(options.beside, group, read.csv, evidence, {
+    counts,
+    parameters,
+    options,
+    unread: unread.table,
+  });
   placed.catch(() => undefined); // awaited by the caller
   return { evidence, listens: counts.listens, placed };
 }
@@ -112,7 +122,10 @@ async function countDays(
     );
   if (group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT) return count(csv);
   const beginning = path.join(dir, '0.csv');
-  await pipeline(createReadStream((group[0] as Fetched).path, { end: BEGINNING_BYTES - 1 }), createWriteStream(beginning));
+  await pipeline(
+    createReadStream((group[0] as Fetched).path, { end: BEGINNING_BYTES - 1 }),
+    createWriteStream(beginning),
+  );
   return count(csv.only([beginning]));
 }
 
@@ -148,7 +161,8 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
   const listens = new Map<string, number[]>();
   for (const { filename, file, reason, n } of rows) {
     const before = files.get(file) ?? { rows: 0, rejected: {} };
-    const rejected = reason === null ? before.rejected : { ...before.rejected, [reason]: (before.rejected[reason] ?? 0) + Number(n) };
+    const rejected =
+      reason === null ? before.rejected : { ...before.rejected, [reason]: (before.rejected[reason] ?? 0) + Number(n) };
     files.set(file, { rows: before.rows + Number(n), rejected });
     if (reason === null) listens.set(filename, [...(listens.get(filename) ?? []), file]);
   }
@@ -189,7 +203,9 @@ async function placeBadRows(
     starts.push(`(${of.file}, ${start})`);
     start += counts.files.get(of.file)?.rows ?? 0;
   }
-  const onlyMissing = bad.every(({ missing_user_id, missing_track_id, missing_listen_time, ...others }) => totalOf(others) === 0);
+  const onlyMissing = bad.every(
+    ({ missing_user_id, missing_track_id, missing_listen_time, ...others }) => totalOf(others) === 0,
+  );
   const rows = csv
     .only(again.map((fetched) => fetched.path))
     .numbered((from) => (onlyMissing ? blankIds(from, (again[0] as Fetched).plain) : undefined));

@@ -21,8 +21,10 @@ export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also:
   const passed = also.map((name) => `, ${name}`).join('');
   const length = (column: string) => `${plain ? 'strlen' : 'length'}(${column})`; // of ASCII, bytes are characters
   const id = (name: string) => `${trimmed(csv.column(name), plain)} AS ${name}`;
-  const toUtc = (local: string) => (zones.source === 'UTC' ? local : `timezone('UTC', timezone($source_zone, ${local}))`);
-  const day = zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
+  const toUtc = (local: string) =>
+    zones.source === 'UTC' ? local : `timezone('UTC', timezone($source_zone, ${local}))`;
+  const day =
+    zones.kpi === 'UTC' ? 'CAST(instant AS DATE)' : "CAST(timezone($kpi_zone, timezone('UTC', instant)) AS DATE)";
   return `
     WITH written AS (
       SELECT ${id('user_id')}, ${id('track_id')}, ${csv.column('listen_time')} AS written, extra, filename${passed}
@@ -66,12 +68,17 @@ export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also:
 }
 
 export function zoneParameters(zones: TimeZones): Record<string, string> {
-  return { ...(zones.source === 'UTC' ? {} : { source_zone: zones.source }), ...(zones.kpi === 'UTC' ? {} : { kpi_zone: zones.kpi }) };
+  return {
+    ...(zones.source === 'UTC' ? {} : { source_zone: zones.source }),
+    ...(zones.kpi === 'UTC' ? {} : { kpi_zone: zones.kpi }),
+  };
 }
 
 /** SQL that is true of rows that lack an id or a time: of at least those, where more is to be seen of them. Parameter: `$blanks`. */
 export function blankIds(csv: CsvSource, plain: boolean): string {
-  return (['user_id', 'track_id', 'listen_time'] as const).map((name) => `${trimmed(csv.column(name), plain)} IS NULL`).join(' OR ');
+  return (['user_id', 'track_id', 'listen_time'] as const)
+    .map((name) => `${trimmed(csv.column(name), plain)} IS NULL`)
+    .join(' OR ');
 }
 
 /**
@@ -79,7 +86,8 @@ export function blankIds(csv: CsvSource, plain: boolean): string {
  * many times as fast as to take some off. Parameter: `$blanks`, but for files that are plain.
  */
 export function trimmed(column: string, plain: boolean): string {
-  if (plain) return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') OR ${column} = '' THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
+  if (plain)
+    return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') OR ${column} = '' THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
   return `CASE WHEN regexp_full_match(${column}, '[!-~]+') THEN ${column} ELSE nullif(trim(${column}, $blanks), '') END`;
 }
 

@@ -32,10 +32,16 @@ describe('music-kpis', () => {
   it('runs, follows the run line by line where there is no terminal, and says how it went', async () => {
     const run = await kpis('run', '--date', '2026-03-03', '--wait', '--now');
     expect(run.code).toBe(0);
-    expect(run.err).toMatch(/^manual__\w+: pending, \d+ s\n(manual__\w+: \w+, \d+ s\n)*manual__\w+: completed, \d+ s\n$/);
+    expect(run.err).toMatch(
+      /^manual__\w+: pending, \d+ s\n(manual__\w+: \w+, \d+ s\n)*manual__\w+: completed, \d+ s\n$/,
+    );
     expect(run.out).toContain('rows: 2,152 read, 2,145 kept, 2 duplicate, 2 invalid_listen_time');
     [{ run_id: runId }] = await json('runs');
-    expect(await json('status', runId)).toMatchObject({ state: 'completed', logical_date: '2026-03-03', rows: EXPECTED.rows });
+    expect(await json('status', runId)).toMatchObject({
+      state: 'completed',
+      logical_date: '2026-03-03',
+      rows: EXPECTED.rows,
+    });
   });
 
   it('answers both sample questions, and for one genre', async () => {
@@ -71,24 +77,36 @@ describe('music-kpis', () => {
   });
 
   it('tells a run that was skipped from one that did not succeed', async () => {
-    expect(await kpis('run', '--wait', '--now')).toMatchObject({ code: 0, out: expect.stringContaining('reason: no stream files') });
+    expect(await kpis('run', '--wait', '--now')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('reason: no stream files'),
+    });
     await pipeline.load(SAMPLES);
     await pipeline.stores.objects.deletePrefix(pipeline.config.sourceBucket, 'songs/');
-    expect(await kpis('run', '--wait', '--now')).toMatchObject({ code: 1, out: expect.stringContaining('there is no file below songs/') });
+    expect(await kpis('run', '--wait', '--now')).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('there is no file below songs/'),
+    });
     expect((await kpis('status')).code).toBe(1);
   });
 
   it('shows dead letters and puts them back once', async () => {
-    expect(await kpis('replay', '--list')).toMatchObject({ code: 0, out: expect.stringContaining('there are no dead letters') });
+    expect(await kpis('replay', '--list')).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('there are no dead letters'),
+    });
     expect(await kpis('status', runId)).toMatchObject({ code: 0, out: expect.stringContaining('dead letters: none') });
-    const event = toJson(envelope(RunRequested, 'spec', { runId: 'scheduled__2026-03-04', logicalDate: '2026-03-04' })).replaceAll(
-      '"2026-03-04"',
-      '"soon"',
-    );
-    await publish(pipeline.stores.kafka, [{ topic: RunRequested.topic, key: 'scheduled__2026-03-04', value: event, headers: {} }]);
+    const event = toJson(
+      envelope(RunRequested, 'spec', { runId: 'scheduled__2026-03-04', logicalDate: '2026-03-04' }),
+    ).replaceAll('"2026-03-04"', '"soon"');
+    await publish(pipeline.stores.kafka, [
+      { topic: RunRequested.topic, key: 'scheduled__2026-03-04', value: event, headers: {} },
+    ]);
     let letters: unknown[] = [];
     await until('there is a dead letter', async () => (letters = await json('replay', '--list')).length > 0);
-    expect(letters).toMatchObject([{ stage: 'sensor', topic: RunRequested.topic, reason: expect.stringContaining('logicalDate') }]);
+    expect(letters).toMatchObject([
+      { stage: 'sensor', topic: RunRequested.topic, reason: expect.stringContaining('logicalDate') },
+    ]);
     expect((await kpis('replay', '--list')).code).toBe(1);
     // The run that is asked for has none; that there are others is told all the same.
     expect(await kpis('status', runId)).toMatchObject({

@@ -81,7 +81,10 @@ const FIXTURES: Record<string, readonly [body: string | Buffer, verdict: string 
   'id-that-is-a-formula': [`${HEAD}"=HYPERLINK(""http://x"")",t1,${TIME}\n`, taken(1)],
   'id-that-is-sql': [`${HEAD}'; DROP TABLE listens; --,t1,${TIME}\n`, taken(1)],
   'id-with-a-control-character': [`${HEAD}u\u001b[2J,t1,${TIME}\n`, taken(1)],
-  'field-of-two-megabytes': [`note,${HEAD}${'x'.repeat(2 ** 21)},u,t1,${TIME}\n0,u,t1,${TIME}\n`, taken(2, { malformed_row: 1 })],
+  'field-of-two-megabytes': [
+    `note,${HEAD}${'x'.repeat(2 ** 21)},u,t1,${TIME}\n0,u,t1,${TIME}\n`,
+    taken(2, { malformed_row: 1 }),
+  ],
   // times
   'time-as-a-spreadsheet-number': bad('45468.41666'),
   'time-in-epoch-seconds': bad('1719309600'),
@@ -122,7 +125,8 @@ describe('malformed files', () => {
   beforeAll(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'malformed-spec-'));
     for (const kind of ['streams', 'songs', 'users']) await mkdir(path.join(dir, kind));
-    for (const [name, [body]] of Object.entries(FIXTURES)) await writeFile(path.join(dir, 'streams', `${name}.csv`), body);
+    for (const [name, [body]] of Object.entries(FIXTURES))
+      await writeFile(path.join(dir, 'streams', `${name}.csv`), body);
     await writeFile(
       path.join(dir, 'songs', 'songs.csv'),
       'track_id,track_name,artists,track_genre,duration_ms,popularity\nt1,One,A,pop,60000,1\n',
@@ -142,19 +146,31 @@ describe('malformed files', () => {
 
   it('are a corpus of more than sixty, and hinder nobody', () => {
     expect(Object.keys(FIXTURES).length).toBeGreaterThanOrEqual(60);
-    expect([report.state, report.reasons, report.files.length]).toEqual(['completed', [], Object.keys(FIXTURES).length]);
+    expect([report.state, report.reasons, report.files.length]).toEqual([
+      'completed',
+      [],
+      Object.keys(FIXTURES).length,
+    ]);
   });
 
   it.each(Object.entries(FIXTURES).map(([name, [, verdict]]) => [name, verdict] as const))('%s', (name, verdict) => {
     const file = report.files.find(({ key }) => key === `streams/${name}.csv`);
     if (typeof verdict === 'string') expect([file?.state, file?.reason]).toEqual(['rejected', verdict]);
     else
-      expect([file?.state, file?.reason, file?.rows]).toEqual(['archived', undefined, { read: verdict.rows, rejected: verdict.rejected }]);
+      expect([file?.state, file?.reason, file?.rows]).toEqual([
+        'archived',
+        undefined,
+        { read: verdict.rows, rejected: verdict.rejected },
+      ]);
   });
 
   it('leave numbers that are those of their good rows', async () => {
     const day = await dayReport(pipeline.stores.kpis, '2024-06-25');
     // u at 10:00:00 and 10:00:01 and at 08:00:00 (the one with an offset), and four ids that are odd, but ids.
-    expect(day).toMatchObject({ listen_count: 7, unique_listeners: 5, genres: [{ genre: 'pop', listen_count: 7, unique_listeners: 5 }] });
+    expect(day).toMatchObject({
+      listen_count: 7,
+      unique_listeners: 5,
+      genres: [{ genre: 'pop', listen_count: 7, unique_listeners: 5 }],
+    });
   });
 });

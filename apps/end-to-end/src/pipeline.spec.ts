@@ -77,7 +77,9 @@ describe('the samples', () => {
     });
     expect(report.days).toEqual(expected.days.map(({ date }) => date));
     expect(await days(report.days)).toEqual(expected.days);
-    expect(JSON.parse(await readFile(path.join(SAMPLES, 'expected.json'), 'utf8'))).toEqual(JSON.parse(JSON.stringify(expected)));
+    expect(JSON.parse(await readFile(path.join(SAMPLES, 'expected.json'), 'utf8'))).toEqual(
+      JSON.parse(JSON.stringify(expected)),
+    );
     expect(report.notes).toEqual({ unknownTrackListens: 3, unknownUserListens: 1, unreadableDurations: 1 });
 
     const { config, stores } = pipeline;
@@ -87,9 +89,15 @@ describe('the samples', () => {
     expect(await keys(config.archiveBucket)).toEqual(
       ['2026-03-01', '2026-03-02'].map((day) => `streams/2024-06-26/${report.run_id}/${day}.csv`),
     );
-    const archived = await stores.objects.head(config.archiveBucket, `streams/2024-06-26/${report.run_id}/2026-03-01.csv`);
+    const archived = await stores.objects.head(
+      config.archiveBucket,
+      `streams/2024-06-26/${report.run_id}/2026-03-01.csv`,
+    );
     expect(archived?.storageClass).toBe('DEEP_ARCHIVE');
-    const rejected = await stores.objects.head(config.lakeBucket, `quarantine/${report.run_id}/rejected-rows/batch-00000.csv`);
+    const rejected = await stores.objects.head(
+      config.lakeBucket,
+      `quarantine/${report.run_id}/rejected-rows/batch-00000.csv`,
+    );
     if (rejected === undefined) throw new Error('no quarantined rows');
     let text = '';
     for await (const chunk of await stores.objects.open(rejected)) text += String(chunk);
@@ -168,7 +176,9 @@ describe('bad input', () => {
       reasons: [expect.stringContaining('no file below songs/')],
       files: [{ key: 'streams/a.csv', state: 'released' }],
     });
-    const second = await run(await delivery({ 'songs/songs.csv': 'track_id,track_name,artists,track_genre,popularity\nt1,One,A,pop,1\n' }));
+    const second = await run(
+      await delivery({ 'songs/songs.csv': 'track_id,track_name,artists,track_genre,popularity\nt1,One,A,pop,1\n' }),
+    );
     expect(second).toMatchObject({
       state: 'rejected',
       reasons: [expect.stringMatching(/songs\/songs\.csv: missing_columns: duration_ms missing/)],
@@ -176,15 +186,27 @@ describe('bad input', () => {
     expect(await keys(pipeline.config.archiveBucket)).toEqual([]);
     expect(await keys(pipeline.config.sourceBucket, 'streams/')).toEqual(['streams/a.csv']);
     const third = await run(await delivery({ 'songs/songs.csv': SONGS }));
-    expect(third).toMatchObject({ state: 'completed', rows: { read: 1, kept: 1, rejected: {} }, files: [{ state: 'archived' }] });
+    expect(third).toMatchObject({
+      state: 'completed',
+      rows: { read: 1, kept: 1, rejected: {} },
+      files: [{ state: 'archived' }],
+    });
   });
 
   it('ends the run where the setting says so', async () => {
     await start({ ON_REJECTED_FILE: 'reject' });
     const report = await run(
-      await delivery({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': STREAM, 'streams/b.csv': 'x\n1\n' }),
+      await delivery({
+        'songs/songs.csv': SONGS,
+        'users/users.csv': USERS,
+        'streams/a.csv': STREAM,
+        'streams/b.csv': 'x\n1\n',
+      }),
     );
-    expect(report).toMatchObject({ state: 'rejected', files: [{ state: 'released' }, { state: 'rejected', reason: 'missing_columns' }] });
+    expect(report).toMatchObject({
+      state: 'rejected',
+      files: [{ state: 'released' }, { state: 'rejected', reason: 'missing_columns' }],
+    });
     expect(await run()).toMatchObject({ state: 'completed', files: [{ key: 'streams/a.csv', state: 'archived' }] });
     expect(await keys(pipeline.config.sourceBucket, 'streams/')).toEqual([]);
   });
@@ -194,7 +216,8 @@ const lab = LAB === '' ? describe.skip : describe;
 
 lab('the lab files, where LAB_DATA names them', () => {
   const expected = () => reference([LAB]);
-  const lines = async (n: number) => (await readFile(path.join(LAB, 'streams', `streams${n}.csv`), 'utf8')).trimEnd().split('\n');
+  const lines = async (n: number) =>
+    (await readFile(path.join(LAB, 'streams', `streams${n}.csv`), 'utf8')).trimEnd().split('\n');
   const tables = async () => ({
     'songs/songs.csv': await readFile(path.join(LAB, 'songs', 'songs.csv')),
     'users/users.csv': await readFile(path.join(LAB, 'users', 'users.csv')),

@@ -65,7 +65,10 @@ describe('days, files and runs can be done again:', () => {
     for (const kind of ['streams', 'songs', 'users']) await mkdir(path.join(corrected, kind), { recursive: true });
     await writeFile(path.join(corrected, 'songs', 'songs.csv'), songs);
     for (const day of DAYS)
-      await writeFile(path.join(corrected, 'streams', `${day}.csv`), await readFile(path.join(SAMPLES, 'streams', `${day}.csv`)));
+      await writeFile(
+        path.join(corrected, 'streams', `${day}.csv`),
+        await readFile(path.join(SAMPLES, 'streams', `${day}.csv`)),
+      );
 
     const dry = await kpis('backfill', '--from', '2026-01-01', '--to', '2026-03-02', '--dry-run', '--json');
     expect(JSON.parse(dry.out)).toEqual(
@@ -74,7 +77,10 @@ describe('days, files and runs can be done again:', () => {
     expect(await kpis('backfill', '--from', '2025-01-01', '--to', '2025-02-01')).toMatchObject({ code: 2 });
 
     const { code, out } = await kpis('backfill', '--from', '2026-03-02', '--to', '2026-03-02', '--wait', '--json');
-    expect([code, JSON.parse(out)]).toMatchObject([0, { state: 'completed', days: ['2026-03-02'], version: 2, files: [] }]);
+    expect([code, JSON.parse(out)]).toMatchObject([
+      0,
+      { state: 'completed', days: ['2026-03-02'], version: 2, files: [] },
+    ]);
     const expected = reference([corrected]).days;
     expect(expected[1]?.genres.map(({ genre }) => genre)).toContain('reggae');
     expect(await dayReport(pipeline.stores.kpis, '2026-03-02')).toMatchObject(expected[1] ?? {});
@@ -113,19 +119,33 @@ describe('days, files and runs can be done again:', () => {
 
   it('files that an earlier run took are left, or taken again by force without counting twice', async () => {
     pipeline = await LocalPipeline.start();
-    await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
+    await put({
+      'songs/songs.csv': SONGS,
+      'users/users.csv': USERS,
+      'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n`,
+    });
     const { run_id } = await run();
     await put({ 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
     const version = await take('streams/a.csv', run_id);
     await pipeline.stores.runs.files.update('streams/a.csv', version, run_id, { state: 'passed' });
-    expect(await run()).toMatchObject({ state: 'skipped', files: [{ key: 'streams/a.csv', state: 'left', reason: 'taken' }] });
-    expect(await run(true)).toMatchObject({ state: 'completed', rows: { read: 1, kept: 0, rejected: { duplicate: 1 } } });
+    expect(await run()).toMatchObject({
+      state: 'skipped',
+      files: [{ key: 'streams/a.csv', state: 'left', reason: 'taken' }],
+    });
+    expect(await run(true)).toMatchObject({
+      state: 'completed',
+      rows: { read: 1, kept: 0, rejected: { duplicate: 1 } },
+    });
     expect(await listens()).toBe(1);
   });
 
   it('a file that was taken for a run, but is in no manifest of it, is taken by the next one', async () => {
     pipeline = await LocalPipeline.start();
-    await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
+    await put({
+      'songs/songs.csv': SONGS,
+      'users/users.csv': USERS,
+      'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n`,
+    });
     const { run_id } = await run();
     await put({ 'streams/b.csv': `${HEADER}1,t1,2024-06-25 11:00:00\n` });
     await take('streams/b.csv', run_id);
@@ -147,7 +167,10 @@ describe('days, files and runs can be done again:', () => {
     });
     const { run_id, state } = await run();
     expect(state).toBe('rejected');
-    expect(await rerun(run_id, 'archiver')).toMatchObject({ code: 2, err: expect.stringContaining('never got as far as the archiver') });
+    expect(await rerun(run_id, 'archiver')).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('never got as far as the archiver'),
+    });
 
     await pipeline.replaceService('archiver', { ARCHIVE_BUCKET: 'not-there' });
     await pipeline.replaceService('validator', { ON_REJECTED_FILE: 'continue' });
@@ -170,7 +193,11 @@ describe('days, files and runs can be done again:', () => {
   it('a run whose numbers were computed but not published is computed again when others have had their turn since', async () => {
     pipeline = await LocalPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
     await pipeline.replaceService('glue-trigger', { KPI_TABLE: 'not-there' });
-    await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS, 'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n` });
+    await put({
+      'songs/songs.csv': SONGS,
+      'users/users.csv': USERS,
+      'streams/a.csv': `${HEADER}1,t1,2024-06-25 10:00:00\n`,
+    });
     const first = await run();
     expect(first).toMatchObject({ state: 'failed', job: { engine: 'duckdb' } });
     await pipeline.replaceService('glue-trigger');

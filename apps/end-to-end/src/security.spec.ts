@@ -31,7 +31,9 @@ describe('with TLS and a login at Kafka, and a secret key for AWS', () => {
     const wrong = 'canary-wrong-password-4711';
     const sensor = pipeline.spawnService('sensor', { KAFKA_SASL_PASSWORD: wrong });
     await until('it tells of the login', () => logs().includes('SASL SCRAM SHA512 authentication failed'));
-    await until('it is not ready', async () => (await pipeline.readiness(sensor)).says.includes('no member of its Kafka group'));
+    await until('it is not ready', async () =>
+      (await pipeline.readiness(sensor)).says.includes('no member of its Kafka group'),
+    );
     const health = `http://127.0.0.1:${pipeline.portsOf(sensor).health}`;
     expect((await fetch(`${health}/readyz`)).status).toBe(503);
     expect(await (await fetch(`${health}/livez`)).text()).toBe('alive\n');

@@ -54,10 +54,9 @@ describe('the command line, killed -9 and called again', () => {
   const COMMANDS: Record<string, () => Promise<Attempt>> = {
     setup: async () => {
       const names = Object.fromEntries(
-        ['SOURCE_BUCKET', 'INTERMEDIATE_BUCKET', 'LAKE_BUCKET', 'ARCHIVE_BUCKET', 'KPI_TABLE', 'RUNS_TABLE'].map((setting, i) => [
-          setting,
-          `setup-${attempts}-${i}`,
-        ]),
+        ['SOURCE_BUCKET', 'INTERMEDIATE_BUCKET', 'LAKE_BUCKET', 'ARCHIVE_BUCKET', 'KPI_TABLE', 'RUNS_TABLE'].map(
+          (setting, i) => [setting, `setup-${attempts}-${i}`],
+        ),
       );
       return {
         args: ['setup'],
@@ -66,7 +65,9 @@ describe('the command line, killed -9 and called again', () => {
           const { s3, dynamo } = faulty.pipeline.stores;
           const { Buckets = [] } = await s3.send(new ListBucketsCommand({}));
           const { TableNames = [] } = await dynamo.send(new ListTablesCommand({}));
-          expect([...Buckets.map(({ Name }) => Name), ...TableNames]).toEqual(expect.arrayContaining(Object.values(names)));
+          expect([...Buckets.map(({ Name }) => Name), ...TableNames]).toEqual(
+            expect.arrayContaining(Object.values(names)),
+          );
         },
       };
     },
@@ -80,7 +81,10 @@ describe('the command line, killed -9 and called again', () => {
     run: async () => {
       const shift = await faulty.load();
       const date = dayAfter('2026-03-03', shift);
-      return { args: ['run', '--scheduled', '--now', '--date', date], check: () => completes({ shift, runId: `scheduled__${date}` }) };
+      return {
+        args: ['run', '--scheduled', '--now', '--date', date],
+        check: () => completes({ shift, runId: `scheduled__${date}` }),
+      };
     },
     replay: async () => {
       const delivery = await failedRun();
@@ -102,7 +106,11 @@ describe('the command line, killed -9 and called again', () => {
     const points: { call: string; phase: Phase }[] = [];
     const first = await prepare();
     proxies.gate = (call, phase) => {
-      if (call.caller === 'cli' && call.changes && !points.some((point) => point.call === callName(call) && point.phase === phase))
+      if (
+        call.caller === 'cli' &&
+        call.changes &&
+        !points.some((point) => point.call === callName(call) && point.phase === phase)
+      )
         points.push({ call: callName(call), phase });
       return 'pass';
     };

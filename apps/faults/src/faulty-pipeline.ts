@@ -70,7 +70,10 @@ export class FaultyPipeline {
 
   async request(shift: number): Promise<Delivery> {
     const { stores } = this.pipeline;
-    return { shift, runId: await requestRun(stores, { logicalDate: dayAfter('2026-03-03', shift), immediately: true }) };
+    return {
+      shift,
+      runId: await requestRun(stores, { logicalDate: dayAfter('2026-03-03', shift), immediately: true }),
+    };
   }
 
   async deliver(): Promise<Delivery> {
@@ -92,7 +95,8 @@ export class FaultyPipeline {
     for (;;) {
       const open = [];
       for (const stage of STAGES) {
-        for (const { id, attempts } of await stores.runs.work.list(stage)) open.push(`${stage} has work ${id}, tried ${attempts} times`);
+        for (const { id, attempts } of await stores.runs.work.list(stage))
+          open.push(`${stage} has work ${id}, tried ${attempts} times`);
         for (const { topic } of await stores.runs.outbox.list(stage)) open.push(`${stage} owes ${topic}`);
       }
       if (ended !== undefined && open.length === 0) return;
@@ -107,7 +111,11 @@ export class FaultyPipeline {
   }
 
   /** A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by then. */
-  async runWith(gate: Gate, injected: () => string, { timeoutMs, start = () => this.deliver() }: RunOptions = {}): Promise<Delivery> {
+  async runWith(
+    gate: Gate,
+    injected: () => string,
+    { timeoutMs, start = () => this.deliver() }: RunOptions = {},
+  ): Promise<Delivery> {
     const { proxies } = this;
     proxies.gate = gate;
     try {
@@ -180,7 +188,8 @@ export class FaultyPipeline {
 
   async sourceKeys(): Promise<string[]> {
     const found: string[] = [];
-    for await (const { key } of this.pipeline.stores.objects.list(this.pipeline.config.sourceBucket, 'streams/')) found.push(key);
+    for await (const { key } of this.pipeline.stores.objects.list(this.pipeline.config.sourceBucket, 'streams/'))
+      found.push(key);
     return found;
   }
 

@@ -19,7 +19,9 @@ jest.setTimeout(900_000);
     const states = () => JSON.stringify(faulty.pipeline.glue?.runs.map(({ JobRunState }) => JobRunState));
     const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, { timeoutMs: 240_000 });
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
-    expect(faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(delivery.runId))).toHaveLength(1);
+    expect(
+      faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(delivery.runId)),
+    ).toHaveLength(1);
   };
 
   it.each([
@@ -27,24 +29,37 @@ jest.setTimeout(900_000);
     ['StartJobRun', 'after'],
     ['GetJobRun', 'after'],
     ['GetJobRuns', 'after'],
-  ] as readonly (readonly [string, Phase])[])('kill -9 of the glue-trigger at %s, %s it: one job run', async (call, phase) => {
-    let times = 0;
-    const gate: Gate = ({ server, name }, moment) => {
-      if (times > 0 || server !== 'glue' || name !== call || moment !== phase) return 'pass';
-      times += 1;
-      faulty.kill('glue-trigger');
-      return 'cut';
-    };
-    await completes(gate);
-    expect(times).toBe(1);
-    logFault({ fault: 'kill -9', where: `glue-trigger: ${phase} ${call}`, times, outcome: 'one job run, as undisturbed' });
-  });
+  ] as readonly (readonly [string, Phase])[])(
+    'kill -9 of the glue-trigger at %s, %s it: one job run',
+    async (call, phase) => {
+      let times = 0;
+      const gate: Gate = ({ server, name }, moment) => {
+        if (times > 0 || server !== 'glue' || name !== call || moment !== phase) return 'pass';
+        times += 1;
+        faulty.kill('glue-trigger');
+        return 'cut';
+      };
+      await completes(gate);
+      expect(times).toBe(1);
+      logFault({
+        fault: 'kill -9',
+        where: `glue-trigger: ${phase} ${call}`,
+        times,
+        outcome: 'one job run, as undisturbed',
+      });
+    },
+  );
 
   it.each(faultsOf('glue'))('Glue %s: one job run, and the same outcome', async (fault) => {
     const spell = new Spell(faulty.proxies, 'glue', fault, ({ server }) => server === 'glue');
     await completes(spell.gate);
     await spell.end();
     expect(spell.met).toBeGreaterThan(0);
-    logFault({ fault: `${fault} for ${SPELL_MS / 1_000} s`, where: 'glue', times: spell.met, outcome: 'one job run, as undisturbed' });
+    logFault({
+      fault: `${fault} for ${SPELL_MS / 1_000} s`,
+      where: 'glue',
+      times: spell.met,
+      outcome: 'one job run, as undisturbed',
+    });
   });
 });

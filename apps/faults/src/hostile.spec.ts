@@ -88,7 +88,12 @@ describe('hostile names', () => {
     pipeline = await LocalPipeline.start();
     const { objects } = pipeline.stores;
     const put = (key: string, rows: readonly Record<string, string>[]) =>
-      objects.putText(pipeline.config.sourceBucket, key, csv([Object.keys(rows[0] ?? {}), ...rows.map(Object.values)]), 'text/csv');
+      objects.putText(
+        pipeline.config.sourceBucket,
+        key,
+        csv([Object.keys(rows[0] ?? {}), ...rows.map(Object.values)]),
+        'text/csv',
+      );
     await put('songs/songs.csv', songs);
     await put('users/users.csv', [{ user_id: '1', user_name: 'Ada', user_country: 'UK' }]);
     for (const [file, name] of FILE_NAMES.entries()) await put(`streams/${name}`, streams[file] ?? []);
@@ -99,7 +104,10 @@ describe('hostile names', () => {
 
   it('of objects: every file is taken, counted, and archived below a key of its own', async () => {
     const report = await runReport(pipeline.stores, runId);
-    expect(report).toMatchObject({ state: 'completed', rows: { kept: FILE_NAMES.length * NAMES.length, rejected: {} } });
+    expect(report).toMatchObject({
+      state: 'completed',
+      rows: { kept: FILE_NAMES.length * NAMES.length, rejected: {} },
+    });
     expect(report?.files.map(({ key, state }) => [key, state]).sort()).toEqual(
       FILE_NAMES.map((name) => [`streams/${name}`, 'archived']).sort(),
     );
@@ -109,7 +117,12 @@ describe('hostile names', () => {
     for (const key of archived) expect(key.startsWith(`streams/${DAY}/${runId}/`)).toBe(true);
     expect(existsSync(PWNED)).toBe(false);
     expect(existsSync(path.join(pipeline.dir, 'etc'))).toBe(false);
-    logFault({ fault: 'hostile name', where: 'objects', times: FILE_NAMES.length, outcome: 'archived below keys of their own' });
+    logFault({
+      fault: 'hostile name',
+      where: 'objects',
+      times: FILE_NAMES.length,
+      outcome: 'archived below keys of their own',
+    });
   });
 
   it('of genres, songs, artists, tracks and users: every number is right', async () => {
@@ -147,7 +160,13 @@ describe('hostile names', () => {
       texts.push(log);
     }
     // eslint-disable-next-line no-control-regex -- they are what must not be there
-    for (const text of texts) expect(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/.exec(text)?.[0]).toBeUndefined();
-    logFault({ fault: 'hostile name', where: 'terminal and logs', times: texts.length, outcome: 'no control character' });
+    for (const text of texts)
+      expect(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/.exec(text)?.[0]).toBeUndefined();
+    logFault({
+      fault: 'hostile name',
+      where: 'terminal and logs',
+      times: texts.length,
+      outcome: 'no control character',
+    });
   });
 });

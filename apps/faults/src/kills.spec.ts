@@ -51,7 +51,9 @@ async function late({ server }: ProxiedCall): Promise<Verdict> {
 
 /** To the KPI job its listens are gone, which trying again does not mend. */
 const withoutListens: Gate = ({ caller, name }, phase) =>
-  caller === 'glue-trigger' && phase === 'before' && /^GetObject .*validated\/listens/.test(name) ? s3Error(404, 'NoSuchKey') : 'pass';
+  caller === 'glue-trigger' && phase === 'before' && /^GetObject .*validated\/listens/.test(name)
+    ? s3Error(404, 'NoSuchKey')
+    : 'pass';
 
 /**
  * What can be lost or done twice is what a service tells its servers. So its fault points are its calls that change
@@ -70,7 +72,10 @@ describe('kill -9', () => {
   let randomKills = 0;
   const runs: { kind: Kind; result: Result; faults: string[] }[] = [];
 
-  const resultOf = async (delivery: Delivery): Promise<Result> => ({ delivery, outcome: await faulty.outcome(delivery) });
+  const resultOf = async (delivery: Delivery): Promise<Result> => ({
+    delivery,
+    outcome: await faulty.outcome(delivery),
+  });
   const settled = async (delivery: Delivery): Promise<Delivery> => {
     await faulty.settle(delivery);
     return delivery;
@@ -81,7 +86,12 @@ describe('kill -9', () => {
   };
   /** A stream file of a single text. */
   const put = (name: string, text: string) =>
-    faulty.pipeline.stores.objects.putText(faulty.pipeline.config.sourceBucket, `streams/${name}.csv`, text, 'text/csv');
+    faulty.pipeline.stores.objects.putText(
+      faulty.pipeline.config.sourceBucket,
+      `streams/${name}.csv`,
+      text,
+      'text/csv',
+    );
 
   const make: Record<Kind, (disturbed: Disturbed) => Promise<Result>> = {
     delivery: async (disturbed) => resultOf(await disturbed(() => faulty.deliver())),
@@ -90,7 +100,10 @@ describe('kill -9', () => {
       resultOf(
         await disturbed(async () => {
           const shift = faulty.nextShift();
-          await put(`${dayAfter(SAMPLE_DAYS[0], shift)}-bad`, `user_id,listen_time\n${String(shift).padStart(6, '0')},2026\n`);
+          await put(
+            `${dayAfter(SAMPLE_DAYS[0], shift)}-bad`,
+            `user_id,listen_time\n${String(shift).padStart(6, '0')},2026\n`,
+          );
           return faulty.request(shift);
         }),
       ),
@@ -183,7 +196,9 @@ describe('kill -9', () => {
   });
 
   it.each(KINDS)('at every fault point of every stage changes nothing: %s', async (kind) => {
-    const open = new Map(STAGES.map((stage) => [stage, points.filter((point) => point.stage === stage && point.kind === kind)]));
+    const open = new Map(
+      STAGES.map((stage) => [stage, points.filter((point) => point.stage === stage && point.kind === kind)]),
+    );
     if (!WHOLE) for (const left of open.values()) left.sort(() => random() - 0.5); // other ones each time
     const tries = new Map<FaultPoint, number>();
     for (let run = 0; run < sweepRuns(kind) && [...open.values()].some(({ length }) => length > 0); run += 1) {
@@ -194,7 +209,8 @@ describe('kill -9', () => {
       const gate: Gate = (call, phase) => {
         const point = isStage(call.caller) ? armed.get(call.caller) : undefined;
         if (point === undefined) return 'pass';
-        if (point.call !== callName(call) || point.phase !== phase) return phase === 'after' && tries.has(point) ? late(call) : 'pass';
+        if (point.call !== callName(call) || point.phase !== phase)
+          return phase === 'after' && tries.has(point) ? late(call) : 'pass';
         armed.delete(point.stage);
         hit.push(point);
         faulty.kill(point.stage);
@@ -208,7 +224,8 @@ describe('kill -9', () => {
         if (point === undefined || hit.includes(point)) continue;
         // The step was not made this time; a later run, in which the stage is slow, may make it.
         tries.set(point, (tries.get(point) ?? 0) + 1);
-        if ((tries.get(point) ?? 0) === MAX_TRIES) throw new Error(`${nameOf(point)} was not reached in ${MAX_TRIES} runs`);
+        if ((tries.get(point) ?? 0) === MAX_TRIES)
+          throw new Error(`${nameOf(point)} was not reached in ${MAX_TRIES} runs`);
         left.push(point);
       }
     }
@@ -217,7 +234,8 @@ describe('kill -9', () => {
   it('at random moments of several stages changes nothing', async () => {
     for (let run = 0; run < RANDOM_RUNS; run += 1) {
       const armed = new Map<Stage, number>();
-      for (const stage of STAGES) if (random() < 0.5) armed.set(stage, Math.floor(random() * (callsOf.get(stage) ?? 1)));
+      for (const stage of STAGES)
+        if (random() < 0.5) armed.set(stage, Math.floor(random() * (callsOf.get(stage) ?? 1)));
       const phase = PHASES[Math.floor(random() * 2)];
       const hit: string[] = [];
       const gate: Gate = (call, moment) => {
@@ -253,7 +271,11 @@ describe('kill -9', () => {
 
   /** Expects numbers, archive, source, quarantine, lake and states to be as those of an undisturbed run. */
   function compare(kind: Kind, result: Result, faults: string[]): void {
-    expect({ kind, faults, outcome: result.outcome }).toEqual({ kind, faults, outcome: undisturbed.get(kind)?.outcome });
+    expect({ kind, faults, outcome: result.outcome }).toEqual({
+      kind,
+      faults,
+      outcome: undisturbed.get(kind)?.outcome,
+    });
     runs.push({ kind, result, faults });
   }
 });

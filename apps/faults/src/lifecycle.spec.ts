@@ -27,7 +27,8 @@ describe('start and stop', () => {
 
   const says = (child: Child, text: string) =>
     until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
-  const isReady = (child: Child) => until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
+  const isReady = (child: Child) =>
+    until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
   const completes = async (delivery: Delivery) => {
     await faulty.settle(delivery);
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
@@ -38,7 +39,8 @@ describe('start and stop', () => {
     for (const server of SERVERS) await faulty.proxies.down(server);
     for (const stage of STAGES) for (const child of pipeline.children(stage)) child.kill('SIGKILL');
     const children = STAGES.map((stage) => pipeline.spawnService(stage));
-    for (const child of children) await says(child, 'not ready: no member of its Kafka group, pipeline_runs cannot be reached');
+    for (const child of children)
+      await says(child, 'not ready: no member of its Kafka group, pipeline_runs cannot be reached');
     await faulty.proxies.up('kafka');
     for (const child of children) await says(child, 'not ready: pipeline_runs cannot be reached');
     await faulty.proxies.up('s3');
@@ -46,7 +48,12 @@ describe('start and stop', () => {
     for (const child of children) await isReady(child);
     expect(children.every(({ running }) => running)).toBe(true);
     await completes(await faulty.deliver());
-    logFault({ fault: 'start before the servers', where: 'every stage', times: STAGES.length, outcome: 'ready once they are there' });
+    logFault({
+      fault: 'start before the servers',
+      where: 'every stage',
+      times: STAGES.length,
+      outcome: 'ready once they are there',
+    });
   });
 
   it('services answer questions about health and metrics, and take no orders', async () => {
@@ -62,7 +69,8 @@ describe('start and stop', () => {
         for (const method of ['POST', 'PUT', 'DELETE', 'PATCH'])
           for (const path of [...paths, '/', '/runs', '/debug', '/admin'])
             expect((await fetch(url + path, { method })).status).toBeGreaterThanOrEqual(404);
-        for (const path of ['/', '/../etc/passwd', '/livez/../env', '/debug/pprof']) expect((await fetch(url + path)).status).toBe(404);
+        for (const path of ['/', '/../etc/passwd', '/livez/../env', '/debug/pprof'])
+          expect((await fetch(url + path)).status).toBe(404);
       }
     }
   });
@@ -76,7 +84,12 @@ describe('start and stop', () => {
     await faulty.proxies.up(server);
     await completes(await faulty.deliver());
     for (const child of children) await isReady(child);
-    logFault({ fault: `${server} lost`, where: 'every stage, idle', times: children.length, outcome: 'not ready, then ready again' });
+    logFault({
+      fault: `${server} lost`,
+      where: 'every stage, idle',
+      times: children.length,
+      outcome: 'not ready, then ready again',
+    });
   });
 
   it('SIGTERM lets work under way end within the grace period, and nothing new begins', async () => {
@@ -89,10 +102,18 @@ describe('start and stop', () => {
     const delivery = await faulty.deliver();
     await held;
     expect(await combiner?.exited).toBe('exit code 0');
-    await until('the batch is judged', async () => (await pipeline.stores.runs.batches.find(delivery.runId, 0))?.state === 'judged');
+    await until(
+      'the batch is judged',
+      async () => (await pipeline.stores.runs.batches.find(delivery.runId, 0))?.state === 'judged',
+    );
     await pipeline.startService('combiner');
     await completes(delivery);
-    logFault({ fault: 'SIGTERM', where: 'combiner at work, within its grace', times: 1, outcome: 'work ended, exit code 0' });
+    logFault({
+      fault: 'SIGTERM',
+      where: 'combiner at work, within its grace',
+      times: 1,
+      outcome: 'work ended, exit code 0',
+    });
   });
 
   it('SIGTERM gives work that does not end within the grace period to another replica', async () => {
@@ -109,7 +130,12 @@ describe('start and stop', () => {
     await completes(delivery);
     await combiner?.exited;
     expect(Date.now() - began).toBeLessThan(30_000);
-    logFault({ fault: 'SIGTERM', where: 'combiner at work, beyond its grace', times: 1, outcome: 'another replica did the work' });
+    logFault({
+      fault: 'SIGTERM',
+      where: 'combiner at work, beyond its grace',
+      times: 1,
+      outcome: 'another replica did the work',
+    });
   });
 
   it('a scratch folder without room fails the run with the reason; it goes on when there is room', async () => {
@@ -169,16 +195,24 @@ describe('start and stop', () => {
     const first = await faulty.deliver();
     await faulty.pipeline.untilRunIs('published', first.runId);
     const shifts = [await faulty.load(), await faulty.load(), await faulty.load()];
-    const [c, b, a] = [await faulty.request(shifts[2] ?? 0), await faulty.request(shifts[1] ?? 0), await faulty.request(shifts[0] ?? 0)];
+    const [c, b, a] = [
+      await faulty.request(shifts[2] ?? 0),
+      await faulty.request(shifts[1] ?? 0),
+      await faulty.request(shifts[0] ?? 0),
+    ];
     await pause(1_000);
     await pipeline.startService('archiver');
     for (const delivery of [first, a, b, c]) await faulty.settle(delivery);
     // The first of them takes what all three would have taken; no listen waits for its own run.
-    const states = await Promise.all([a, b, c].map(async ({ runId }) => (await runReport(pipeline.stores, runId))?.state));
+    const states = await Promise.all(
+      [a, b, c].map(async ({ runId }) => (await runReport(pipeline.stores, runId))?.state),
+    );
     expect(states).toEqual(['completed', 'skipped', 'skipped']);
     const expected = reference([SAMPLES]).days;
     for (const { shift } of [first, a, b, c])
-      expect((await dayReport(pipeline.stores.kpis, dayAfter('2026-03-01', shift)))?.listen_count).toBe(expected[0]?.listen_count);
+      expect((await dayReport(pipeline.stores.kpis, dayAfter('2026-03-01', shift)))?.listen_count).toBe(
+        expected[0]?.listen_count,
+      );
     expect(await faulty.sourceKeys()).toEqual([]);
     logFault({ fault: 'backlog', where: 'archiver away for three days', times: 3, outcome: 'caught up in order' });
   });

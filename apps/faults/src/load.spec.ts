@@ -28,7 +28,12 @@ it(`memory of each service stays flat over ${SOAK_RUNS} runs`, async () => {
     const grown = sizes().map((size, i) => size - (before[i] ?? 0));
     const where = STAGES.map((stage, i) => `${stage} ${mebibytes(grown[i])}`).join(', ');
     expect(STAGES.filter((_, i) => (grown[i] ?? 0) > SOAK_GROWTH)).toEqual([]);
-    logFault({ fault: 'soak', where: `${SOAK_RUNS} runs; grown since run ${warm}: ${where}`, times: SOAK_RUNS, outcome: 'flat' });
+    logFault({
+      fault: 'soak',
+      where: `${SOAK_RUNS} runs; grown since run ${warm}: ${where}`,
+      times: SOAK_RUNS,
+      outcome: 'flat',
+    });
   } finally {
     await faulty.stop();
   }
@@ -41,7 +46,8 @@ it(`${SMALL_FILES} small files are one run`, async () => {
     await pipeline.load(SAMPLES); // for songs and users
     await stores.objects.deletePrefix(config.sourceBucket, 'streams/');
     const day = '2025-06-01';
-    const file = (i: number) => `user_id,track_id,listen_time\nu${i},trk0001,${day} ${new Date(i * 1_000).toISOString().slice(11, 19)}\n`;
+    const file = (i: number) =>
+      `user_id,track_id,listen_time\nu${i},trk0001,${day} ${new Date(i * 1_000).toISOString().slice(11, 19)}\n`;
     const put = (i: number) => stores.objects.putText(config.sourceBucket, `streams/${i}.csv`, file(i), 'text/csv');
     await mapLimited([...Array(SMALL_FILES).keys()], 16, put);
     const began = Date.now();
@@ -58,8 +64,12 @@ it(`${SMALL_FILES} small files are one run`, async () => {
     });
     expect(report).toMatchObject({ state: 'completed', rows: { read: SMALL_FILES, kept: SMALL_FILES } });
     expect(report?.files.filter(({ state }) => state === 'archived')).toHaveLength(SMALL_FILES);
-    expect(await dayReport(stores.kpis, day)).toMatchObject({ listen_count: SMALL_FILES, unique_listeners: SMALL_FILES });
-    for await (const left of stores.objects.list(config.sourceBucket, 'streams/')) throw new Error(`${left.key} was left`);
+    expect(await dayReport(stores.kpis, day)).toMatchObject({
+      listen_count: SMALL_FILES,
+      unique_listeners: SMALL_FILES,
+    });
+    for await (const left of stores.objects.list(config.sourceBucket, 'streams/'))
+      throw new Error(`${left.key} was left`);
     for (const stage of STAGES) expect(pipeline.children(stage)[0]?.peakRss()).toBeLessThan(2 ** 30);
   } finally {
     await pipeline.stop();

@@ -18,7 +18,10 @@ describe('races', () => {
 
   beforeAll(async () => {
     faulty = await FaultyPipeline.start();
-    await put('songs/songs.csv', 'track_id,track_name,artists,duration_ms,popularity,track_genre\nt1,One,A,60000,1,ska\n');
+    await put(
+      'songs/songs.csv',
+      'track_id,track_name,artists,duration_ms,popularity,track_genre\nt1,One,A,60000,1,ska\n',
+    );
     await put('users/users.csv', 'user_id,user_name,user_country\n1,Ada,UK\n');
   });
   afterAll(() => faulty?.stop());
@@ -33,7 +36,8 @@ describe('races', () => {
   const put = (key: string, text: string) =>
     faulty.pipeline.stores.objects.putText(faulty.pipeline.config.sourceBucket, key, text, 'text/csv');
   /** A file with one listen at each of these hours of the test's day. */
-  const listens = (...hours: number[]) => HEADER + hours.map((hour) => `1,t1,${day} ${String(hour).padStart(2, '0')}:00:00\n`).join('');
+  const listens = (...hours: number[]) =>
+    HEADER + hours.map((hour) => `1,t1,${day} ${String(hour).padStart(2, '0')}:00:00\n`).join('');
   const counted = async () => (await dayReport(faulty.pipeline.stores.kpis, day))?.listen_count;
   const request = (date = day) => requestRun(faulty.pipeline.stores, { logicalDate: date, immediately: true });
   const ended = async (runId: string): Promise<RunReport | undefined> => {
@@ -57,7 +61,9 @@ describe('races', () => {
   it('a file replaced between sensing and combining is left, whole, to the next run', async () => {
     await put('streams/a.csv', listens(1, 2));
     await put('streams/b.csv', listens(3));
-    const held = faulty.during('combiner', 'GetObject music-source/streams', () => put('streams/a.csv', listens(4, 5, 6)));
+    const held = faulty.during('combiner', 'GetObject music-source/streams', () =>
+      put('streams/a.csv', listens(4, 5, 6)),
+    );
     expect(await run()).toMatchObject({
       state: 'completed',
       files: [
@@ -109,7 +115,9 @@ describe('races', () => {
     expect(both.map(({ code, out }) => [code, JSON.parse(out).run_id, JSON.parse(out).state])).toEqual(
       Array.from({ length: 2 }, () => [0, `scheduled__${day}`, 'completed']),
     );
-    expect((await faulty.pipeline.stores.runs.listRuns(100)).filter(({ runId }) => runId === `scheduled__${day}`)).toHaveLength(1);
+    expect(
+      (await faulty.pipeline.stores.runs.listRuns(100)).filter(({ runId }) => runId === `scheduled__${day}`),
+    ).toHaveLength(1);
     expect(await counted()).toBe(1);
     log('two triggers', 'of one date', 'one run');
   });
@@ -123,7 +131,9 @@ describe('races', () => {
     }
     const reports = await Promise.all(runs.map(ended));
     for (const report of reports) expect(['completed', 'skipped']).toContain(report?.state);
-    const taken = reports.flatMap((report) => report?.files.filter(({ state }) => state === 'archived').map(({ key }) => key) ?? []);
+    const taken = reports.flatMap(
+      (report) => report?.files.filter(({ state }) => state === 'archived').map(({ key }) => key) ?? [],
+    );
     expect(taken.sort()).toEqual(Array.from({ length: 6 }, (_, hour) => `streams/${hour}.csv`));
     expect([await counted(), await faulty.sourceKeys()]).toEqual([6, []]);
     await second.stop();
@@ -149,7 +159,9 @@ describe('races', () => {
 
   it('a consumer group that is rebalanced in the middle of a batch does the batch once', async () => {
     await put('streams/a.csv', listens(1, 2));
-    const held = faulty.during('combiner', 'PutObject music-intermediate', () => faulty.pipeline.startService('combiner'));
+    const held = faulty.during('combiner', 'PutObject music-intermediate', () =>
+      faulty.pipeline.startService('combiner'),
+    );
     expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 2 } });
     await held;
     expect([await counted(), await faulty.sourceKeys()]).toEqual([2, []]);
@@ -177,7 +189,9 @@ describe('races', () => {
     const versions = { Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } } as const;
     await stores.s3.send(new PutBucketVersioningCommand(versions));
     await put('streams/versions.csv', listens(1, 2));
-    const held = faulty.during('combiner', 'GetObject music-source/streams', () => put('streams/versions.csv', listens(4, 5, 6)));
+    const held = faulty.during('combiner', 'GetObject music-source/streams', () =>
+      put('streams/versions.csv', listens(4, 5, 6)),
+    );
     const files = [{ key: 'streams/versions.csv', state: 'archived' }];
     expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 2 }, files });
     await held;

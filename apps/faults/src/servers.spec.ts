@@ -23,23 +23,35 @@ describe('a server that fails for a while', () => {
   });
   afterAll(() => faulty?.stop());
 
-  const cases = (['kafka', 'dynamodb', 's3'] as const).flatMap((server) => faultsOf(server).map((fault) => [server, fault] as const));
+  const cases = (['kafka', 'dynamodb', 's3'] as const).flatMap((server) =>
+    faultsOf(server).map((fault) => [server, fault] as const),
+  );
   const short: readonly (readonly [ProxiedServer, ServerFault])[] = [
     ['dynamodb', 'half-open'],
     ['s3', 'throttling'],
     ['kafka', 'down'],
   ];
 
-  it.each(WHOLE ? cases : short)('%s %s: the run completes afterwards, with the same outcome', async (server, fault) => {
-    const first = Math.floor(random() * calls * 0.6);
-    let seen = 0;
-    const spell = new Spell(faulty.proxies, server, fault, () => (seen += 1) > first);
-    const delivery = await faulty.runWith(spell.gate, () => `${server} ${fault} from call ${first} on`, { timeoutMs: 240_000 });
-    await spell.end();
-    expect(await faulty.outcome(delivery)).toEqual(undisturbed);
-    expect(spell.met).toBeGreaterThan(0);
-    logFault({ fault: `${fault} for ${SPELL_MS / 1_000} s`, where: server, times: spell.met, outcome: 'completed, as undisturbed' });
-  });
+  it.each(WHOLE ? cases : short)(
+    '%s %s: the run completes afterwards, with the same outcome',
+    async (server, fault) => {
+      const first = Math.floor(random() * calls * 0.6);
+      let seen = 0;
+      const spell = new Spell(faulty.proxies, server, fault, () => (seen += 1) > first);
+      const delivery = await faulty.runWith(spell.gate, () => `${server} ${fault} from call ${first} on`, {
+        timeoutMs: 240_000,
+      });
+      await spell.end();
+      expect(await faulty.outcome(delivery)).toEqual(undisturbed);
+      expect(spell.met).toBeGreaterThan(0);
+      logFault({
+        fault: `${fault} for ${SPELL_MS / 1_000} s`,
+        where: server,
+        times: spell.met,
+        outcome: 'completed, as undisturbed',
+      });
+    },
+  );
 
   it('no service had to be started again', () => {
     for (const stage of STAGES) expect(faulty.pipeline.children(stage)).toHaveLength(1);

@@ -1,5 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { type FaultProxies, type Gate, type ProxiedCall, type ProxiedServer, type Verdict, s3Error } from '@music/testing';
+import {
+  type FaultProxies,
+  type Gate,
+  type ProxiedCall,
+  type ProxiedServer,
+  type Verdict,
+  s3Error,
+} from '@music/testing';
 import { WHOLE } from './fault-log';
 
 export const SERVER_FAULTS = ['down', 'slow', 'throttling', 'half-open'] as const;

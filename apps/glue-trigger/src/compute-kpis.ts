@@ -1,8 +1,25 @@
 import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
-import { type JobRunner, type JobStatus, type KpiJob, type KpiJobSummary, readResult, resultObjects } from '@music/job-runners';
+import {
+  type JobRunner,
+  type JobStatus,
+  type KpiJob,
+  type KpiJobSummary,
+  readResult,
+  resultObjects,
+} from '@music/job-runners';
+import type { Provenance } from '@music/kpis';
 import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
-import { type BatchVerdict, type JobInfo, LAKE_TURN, type Manifest, type Run, type Work, type WorkOutcome, messageOf } from '@music/runs';
+import {
+  type BatchVerdict,
+  type JobInfo,
+  LAKE_TURN,
+  type Manifest,
+  type Run,
+  type Work,
+  type WorkOutcome,
+  messageOf,
+} from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
@@ -27,6 +44,8 @@ export class ComputeKpis extends StagePerformer {
   private readonly runner: Promise<JobRunner>;
   /** How many steps a running job had done at the last look, by its id. */
   private readonly steps = new Map<string, number>();
+  /** Which objects of a job's result this process has published, by the job's id. */
+  private readonly published = new Map<string, Set<string>>();
 
   constructor(
     private readonly runtime: StageRuntime,
@@ -47,7 +66,7 @@ export class ComputeKpis extends StagePerformer {
     const run = await this.beginTurn(found, turn);
     if (run === undefined) return { again: TURN_POLL_MS };
     const { job, input } = await this.jobOf(run, turn, work);
-    const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input));
+    const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input, work));
     if ('again' in summaryRef) return summaryRef;
     await this.publish(run, job, summaryRef, work);
     await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
@@ -68,12 +87,21 @@ export class ComputeKpis extends StagePerformer {
     if (run.version === turn) return run;
     await finishCompactions(this.runtime.stores.objects, this.config.lakeBucket);
     const changes = { version: turn, job: { engine: (await this.runner).engine } };
-    const begun = await this.runtime.stores.runs.updateRun(run.runId, { state: 'validated', version: run.version }, changes);
+    const begun = await this.runtime.stores.runs.updateRun(
+      run.runId,
+      { state: 'validated', version: run.version },
+      changes,
+    );
     return begun ? { ...run, ...changes } : undefined;
   }
 
   /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
-  private async finishJob(run: Run, job: KpiJob, input: ObjectRef): Promise<ObjectRef | Exclude<WorkOutcome, 'done'>> {
+  private async finishJob(
+    run: Run,
+    job: KpiJob,
+    input: ObjectRef,
+    work: Work,
+  ): Promise<ObjectRef | Exclude<WorkOutcome, 'done'>> {
     const runner = await this.runner;
     const waitMs = this.config.jobPollSeconds * 1_000;
     const later = { again: waitMs };
@@ -101,6 +129,8 @@ export class ComputeKpis extends StagePerformer {
         return later; // it is started again at the next look
       case 'running':
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
+        if (status.ready !== undefined)
+          await this.publishDays(status.ready, provenanceOf(job, status.ready, jobRunId), work);
         return this.whileItRuns(jobRunId, status);
       case 'succeeded': {
         this.steps.delete(jobRunId);
@@ -115,7 +145,10 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** An engine that tells its steps has got on where it has done more of them. */
-  private whileItRuns(jobRunId: string, { waited, steps }: Extract<JobStatus, { state: 'running' }>): Exclude<WorkOutcome, 'done'> {
+  private whileItRuns(
+    jobRunId: string,
+    { waited, steps }: Extract<JobStatus, { state: 'running' }>,
+  ): Exclude<WorkOutcome, 'done'> {
     const unchanged = steps !== undefined && this.steps.get(jobRunId) === steps;
     if (steps !== undefined) this.steps.set(jobRunId, steps);
     return { again: waited === true ? 0 : this.config.jobPollSeconds * 1_000, unchanged };
@@ -127,7 +160,15 @@ export class ComputeKpis extends StagePerformer {
     try {
       const dates = days.map(({ date }) => date);
       const { objects } = this.runtime.stores;
-      const compacted = await compactDays(objects, lakeBucket, dates, lakeMaxObjects, this.runtime.scratch, duckdbLimits, work.signal);
+      const compacted = await compactDays(
+        objects,
+        lakeBucket,
+        dates,
+        lakeMaxObjects,
+        this.runtime.scratch,
+        duckdbLimits,
+        work.signal,
+      );
       if (compacted.length > 0) work.log.info({ dates: compacted }, 'lake days compacted');
     } catch (error) {
       work.log.warn({ error: describeError(error) }, 'could not compact the lake');
@@ -135,28 +176,14 @@ export class ComputeKpis extends StagePerformer {
   }
 
   private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
-    const { runs, objects, kpis } = this.runtime.stores;
+    const { runs, objects } = this.runtime.stores;
     const { runId } = run;
     const { version } = job;
     const summary = await objects.readJson<KpiJobSummary>(summaryRef);
     work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
-    const provenance = {
-      run_id: runId,
-      version,
-      computed_at: new Date().toISOString(),
-      engine: summary.engine,
-      job_run_id: run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '',
-      sql_version: summary.sqlVersion,
-      songs_version: songsVersion(job.songs),
-    };
-    await mapLimited(resultObjects(summary), PUBLISHED_AT_ONCE, async (object) => {
-      for (const day of await readResult(objects, object)) {
-        work.signal.throwIfAborted();
-        const outcome = await kpis.publish(day, provenance);
-        work.log.info({ date: day.date, version, outcome }, 'day published');
-        work.progress();
-      }
-    });
+    const jobRunId = run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '';
+    await this.publishDays(summary, provenanceOf(job, summary, jobRunId), work);
+    this.published.delete(jobRunId);
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);
     const published = messageOf(
@@ -169,9 +196,33 @@ export class ComputeKpis extends StagePerformer {
       rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
       job: { ...(await runs.findRun(runId))?.job, engine: summary.engine, seconds: summary.seconds },
     };
-    if (await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published]))
-      for (const [outcome, n] of Object.entries({ read: changes.rows.read, kept: changes.rows.kept, ...changes.rows.rejected }))
+    if (
+      await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published])
+    )
+      for (const [outcome, n] of Object.entries({
+        read: changes.rows.read,
+        kept: changes.rows.kept,
+        ...changes.rows.rejected,
+      }))
         this.runtime.metrics.rows.inc({ outcome }, n);
+  }
+
+  /** Publishes what has been computed, but for what this process has published of it already. */
+  private async publishDays(result: Pick<KpiJobSummary, 'days'>, provenance: Provenance, work: Work): Promise<void> {
+    const { objects, kpis } = this.runtime.stores;
+    const { version, job_run_id } = provenance;
+    const published = this.published.get(job_run_id) ?? new Set();
+    this.published.set(job_run_id, published);
+    const waiting = resultObjects(result).filter(({ key }) => !published.has(key));
+    await mapLimited(waiting, PUBLISHED_AT_ONCE, async (object) => {
+      for (const day of await readResult(objects, object)) {
+        work.signal.throwIfAborted();
+        const outcome = await kpis.publish(day, provenance);
+        work.log.info({ date: day.date, version, outcome }, 'day published');
+        work.progress();
+      }
+      published.add(object.key);
+    });
   }
 
   /** What the run's job works on, as it was when the job was first to be started in this turn; then the run's listens are in the lake. */
@@ -190,8 +241,12 @@ export class ComputeKpis extends StagePerformer {
     const placing = { runId, listens, isOurTurn, signal: work.signal };
     const began = performance.now();
     const dates =
-      (await this.datesToComputeAgain(run)) ?? (await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits));
-    work.log.info({ days: dates.length, objects: listens.length, seconds: (performance.now() - began) / 1_000 }, 'listens are in the lake');
+      (await this.datesToComputeAgain(run)) ??
+      (await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits));
+    work.log.info(
+      { days: dates.length, objects: listens.length, seconds: (performance.now() - began) / 1_000 },
+      'listens are in the lake',
+    );
     const job: KpiJob = {
       runId,
       version,
@@ -205,7 +260,8 @@ export class ComputeKpis extends StagePerformer {
     };
     const input = await objects.putJson(intermediateBucket, `${job.resultPrefix}job-${ulid()}.json`, job);
     const changes = { job: { engine: (await this.runner).engine, ...run.job, input } };
-    if (!(await runs.updateRun(runId, { state: 'validated', version }, changes))) throw new TurnIsOver(`${runId} has a new turn`);
+    if (!(await runs.updateRun(runId, { state: 'validated', version }, changes)))
+      throw new TurnIsOver(`${runId} has a new turn`);
     return { job, input };
   }
 
@@ -214,4 +270,21 @@ export class ComputeKpis extends StagePerformer {
     if (backfill === undefined || manifest === undefined) return undefined;
     return (await this.runtime.stores.objects.readJson<Manifest>(manifest)).dates;
   }
+}
+
+/** Where numbers come from. */
+function provenanceOf(
+  job: KpiJob,
+  { engine, sqlVersion }: Pick<KpiJobSummary, 'engine' | 'sqlVersion'>,
+  jobRunId: string,
+): Provenance {
+  return {
+    run_id: job.runId,
+    version: job.version,
+    computed_at: new Date().toISOString(),
+    engine,
+    job_run_id: jobRunId,
+    sql_version: sqlVersion,
+    songs_version: songsVersion(job.songs),
+  };
 }

@@ -4,7 +4,10 @@ import { IsIn, IsInt, IsNumber, Matches, Max, Min } from 'class-validator';
 const K8S_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
 export class GlueTriggerConfig extends EngineServiceConfig {
-  @Setting('KPI_RUNNER', 'engine of the KPI job: `duckdb` in this service, `glue` on AWS Glue, `spark-kubernetes` as Jobs of this cluster')
+  @Setting(
+    'KPI_RUNNER',
+    'engine of the KPI job: `duckdb` in this service, `glue` on AWS Glue, `spark-kubernetes` as Jobs of this cluster',
+  )
   @IsIn(['duckdb', 'glue', 'spark-kubernetes'])
   kpiRunner: 'duckdb' | 'glue' | 'spark-kubernetes' = 'duckdb';
 
@@ -20,11 +23,17 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Max(2_880)
   jobTimeoutMinutes: number = 120;
 
-  @Setting('UNKNOWN_TRACKS', 'listens of tracks that songs does not have: `keep` them as genre Unknown, or `reject` them')
+  @Setting(
+    'UNKNOWN_TRACKS',
+    'listens of tracks that songs does not have: `keep` them as genre Unknown, or `reject` them',
+  )
   @IsIn(['keep', 'reject'])
   unknownTracks: 'keep' | 'reject' = 'keep';
 
-  @Setting('LAKE_MAX_OBJECTS', 'of a day of the lake that has more objects, the smallest are compacted into one after a run')
+  @Setting(
+    'LAKE_MAX_OBJECTS',
+    'of a day of the lake that has more objects, the smallest are compacted into one after a run',
+  )
   @IsInt()
   @Min(1)
   @Max(100_000)
@@ -64,7 +73,10 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Max(64)
   sparkCores: number = 1;
 
-  @Setting('SPARK_CPU_REQUEST', 'processor time that Kubernetes keeps free for the driver and for each executor, such as 500m')
+  @Setting(
+    'SPARK_CPU_REQUEST',
+    'processor time that Kubernetes keeps free for the driver and for each executor, such as 500m',
+  )
   @Matches(/^(\d{1,6}m|\d{1,3}(\.\d{1,3})?)$/)
   sparkCpuRequest: string = '1';
 

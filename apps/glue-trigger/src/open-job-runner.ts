@@ -3,7 +3,11 @@ import type { ObjectStore } from '@music/storage';
 import type { GlueTriggerConfig } from './glue-trigger.config';
 
 /** The engine that the settings name. The clients of the others take much memory, so they are not even loaded. */
-export async function openJobRunner(config: GlueTriggerConfig, store: ObjectStore, scratch: string): Promise<JobRunner> {
+export async function openJobRunner(
+  config: GlueTriggerConfig,
+  store: ObjectStore,
+  scratch: string,
+): Promise<JobRunner> {
   switch (config.kpiRunner) {
     case 'duckdb':
       return new DuckDBRunner(store, scratch, config.duckdbLimits);

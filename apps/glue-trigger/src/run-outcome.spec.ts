@@ -17,7 +17,11 @@ const validated = { read: 100, kept: 90, rejected: { missing_user_id: 10 } };
 
 describe('what the rows of a run came to', () => {
   it('is kept and rejected rows that add up to those that were read', () => {
-    expect(finalRows(validated, summary, true)).toEqual({ read: 100, kept: 70, rejected: { missing_user_id: 10, duplicate: 20 } });
+    expect(finalRows(validated, summary, true)).toEqual({
+      read: 100,
+      kept: 70,
+      rejected: { missing_user_id: 10, duplicate: 20 },
+    });
   });
   it('has unknown tracks among the rejected where the setting says so', () => {
     expect(finalRows(validated, summary, false)).toEqual({

@@ -40,14 +40,19 @@ function program(): Command {
     .option('--json <file>', 'write runs and days as JSON')
     .option('--keep', 'leave servers and services up until Ctrl-C', false)
     .option('--date <date>', 'logical date of the runs, YYYY-MM-DD (default: yesterday)', (date: string) => {
-      if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date))) throw new InvalidArgumentError('expected YYYY-MM-DD.');
+      if (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date)))
+        throw new InvalidArgumentError('expected YYYY-MM-DD.');
       return date;
     })
     .addOption(
-      new Option('--stack <stack>', 'servers: started here, or those of docker/compose.yaml').choices(['own', 'compose']).default('own'),
+      new Option('--stack <stack>', 'servers: started here, or those of docker/compose.yaml')
+        .choices(['own', 'compose'])
+        .default('own'),
     )
     .addOption(
-      new Option('--engine <engine>', 'of the KPI job: DuckDB, or the PySpark script of AWS Glue').choices(LOCAL_ENGINES).default('duckdb'),
+      new Option('--engine <engine>', 'of the KPI job: DuckDB, or the PySpark script of AWS Glue')
+        .choices(LOCAL_ENGINES)
+        .default('duckdb'),
     )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 }
@@ -155,7 +160,12 @@ function whereText({ config }: LocalPipeline, runs: readonly RunReport[]): strin
     ['listens by day', `s3://${config.lakeBucket}/listens/`],
     ['archived files', `s3://${config.archiveBucket}/streams/`],
   ];
-  if (runs.some(({ files, rows: { rejected } }) => files.some(({ state }) => state === 'rejected') || Object.keys(rejected).length > 0))
+  if (
+    runs.some(
+      ({ files, rows: { rejected } }) =>
+        files.some(({ state }) => state === 'rejected') || Object.keys(rejected).length > 0,
+    )
+  )
     rows.push(['rejected files and rows', `s3://${config.lakeBucket}/quarantine/`]);
   return table(['what', 'where'], rows);
 }

@@ -26,7 +26,9 @@ describe('a run that looks at the source', () => {
       'bad.csv': { runId: 'r1', state: 'rejected', free: false, reason: 'missing_columns' },
     } as const;
     expect(
-      plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], { claims }),
+      plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], {
+        claims,
+      }),
     ).toEqual({
       decision: 'take',
       files: [object('a.csv')],
@@ -81,7 +83,10 @@ it('parts files into batches', () => {
 it('plans 100 million rows in 100,000 files, and the manifest can be read again', () => {
   const bytes = 45 * 1_000; // a file of 1,000 rows
   const objects = Array.from({ length: 100_000 }, (_, i) =>
-    object(`2024/06/25/device-${String(i).padStart(8, '0')}.csv`, { size: bytes, etag: '"0123456789abcdef0123456789abcdef"' }),
+    object(`2024/06/25/device-${String(i).padStart(8, '0')}.csv`, {
+      size: bytes,
+      etag: '"0123456789abcdef0123456789abcdef"',
+    }),
   );
   const planned = plan(objects);
   if (planned.decision !== 'take') throw new Error(planned.decision);
@@ -99,7 +104,9 @@ it('plans 100 million rows in 100,000 files, and the manifest can be read again'
 it('takes what changed by a clock ahead of ours for what changed just now', () => {
   const ahead = object('a.csv', { lastModified: new Date(NOW.getTime() + 600_000) });
   expect(plan([ahead])).toMatchObject({ decision: 'wait' });
-  expect(planRun({ runId: 'me', now: NOW, quietMs: 0, deadline: NOW, objects: [ahead], claimOf: () => undefined })).toMatchObject({
+  expect(
+    planRun({ runId: 'me', now: NOW, quietMs: 0, deadline: NOW, objects: [ahead], claimOf: () => undefined }),
+  ).toMatchObject({
     decision: 'take',
   });
 });

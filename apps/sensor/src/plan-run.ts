@@ -47,7 +47,8 @@ export function planRun({ runId, now, quietMs, deadline, objects, claimOf }: Sen
   const arriving = left.filter(({ reason }) => reason === 'still_arriving').length;
   const late = now >= deadline;
   if (files.length > 0 && (arriving === 0 || late)) return { decision: 'take', files, left };
-  if (!late) return { decision: 'wait', why: arriving > 0 ? `${arriving} files are still arriving` : 'no stream file to take' };
+  if (!late)
+    return { decision: 'wait', why: arriving > 0 ? `${arriving} files are still arriving` : 'no stream file to take' };
   return { decision: 'skip', why: describeNothing(left), left };
 }
 

@@ -96,9 +96,17 @@ export class SenseStreams extends StagePerformer {
     const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0;
     const manifest = this.manifest(run, input, songs.filter(isFile), users.filter(isFile));
     const { batches, left } = manifest;
-    if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', { manifest: await this.write(manifest), batches })))
+    if (
+      !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {
+        manifest: await this.write(manifest),
+        batches,
+      }))
+    )
       return 'done';
-    work.log.info({ files: input.streams.length, days: input.dates?.length, batches, left: left.length }, 'manifest frozen');
+    work.log.info(
+      { files: input.streams.length, days: input.dates?.length, batches, left: left.length },
+      'manifest frozen',
+    );
     const frozen = await runs.findRun(run.runId);
     return frozen === undefined ? 'done' : this.announce(frozen, work);
   }
@@ -116,7 +124,8 @@ export class SenseStreams extends StagePerformer {
     const { runs } = this.runtime.stores;
     const { runId, manifest, batches = 0 } = run;
     if (manifest === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
-    const announcement = (batch: number) => messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work);
+    const announcement = (batch: number) =>
+      messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work);
     const last = batches - 1;
     await mapLimited(
       Array.from({ length: batches }, (_, batch) => batch),
@@ -136,7 +145,12 @@ export class SenseStreams extends StagePerformer {
       const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
       if (found === undefined || found.etag !== listed.etag) return undefined;
       const { bucket, key, etag, size, versionId } = found;
-      if (!(await runs.files.take({ key, version: versionOf(listed), runId: run.runId }, claims.get(claimKey(listed))?.runId)))
+      if (
+        !(await runs.files.take(
+          { key, version: versionOf(listed), runId: run.runId },
+          claims.get(claimKey(listed))?.runId,
+        ))
+      )
         return undefined;
       return {
         bucket,
@@ -153,7 +167,9 @@ export class SenseStreams extends StagePerformer {
       this.config.batchMb * 2 ** 20,
     );
     const taken: ManifestFile[] = there.map((each, file) => ({ ...each, file, batch: batches[file] ?? 0 }));
-    const vanished = files.filter((_, i) => results[i] === undefined).map(({ key }) => ({ key, reason: 'vanished' as const }));
+    const vanished = files
+      .filter((_, i) => results[i] === undefined)
+      .map(({ key }) => ({ key, reason: 'vanished' as const }));
     return { taken, vanished };
   }
 
@@ -163,7 +179,11 @@ export class SenseStreams extends StagePerformer {
     for (const item of await runs.work.list('sensor')) {
       const { runId } = (JSON.parse(item.message) as { data: RunRequested }).data;
       const other = runId === run.runId ? undefined : await runs.findRun(runId);
-      if (other?.state === 'pending' && `${other.logicalDate} ${other.requestedAt}` < `${run.logicalDate} ${run.requestedAt}`) return false;
+      if (
+        other?.state === 'pending' &&
+        `${other.logicalDate} ${other.requestedAt}` < `${run.logicalDate} ${run.requestedAt}`
+      )
+        return false;
     }
     return true;
   }

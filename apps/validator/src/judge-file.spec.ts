@@ -40,9 +40,11 @@ describe('songs and users', () => {
   const judgeSongs = (files: FileEvidence[]) => judgeTables('songs', files, CONTRACTS.songs, { rejectedShare: 0.05 });
   it('are unusable when they are missing or lack a column, and it says which file and column', () => {
     expect(judgeSongs([])).toEqual([expect.stringContaining('no file below songs/')]);
-    expect(judgeSongs([file({ key: 'songs/s.csv', columns: ['track_id', 'track_name', 'artists', 'track_genre', 'popularity'] })])).toEqual(
-      [expect.stringMatching(/songs\/s\.csv: missing_columns: duration_ms missing/)],
-    );
+    expect(
+      judgeSongs([
+        file({ key: 'songs/s.csv', columns: ['track_id', 'track_name', 'artists', 'track_genre', 'popularity'] }),
+      ]),
+    ).toEqual([expect.stringMatching(/songs\/s\.csv: missing_columns: duration_ms missing/)]);
   });
   it('are usable otherwise', () => {
     expect(judgeSongs([file({ columns: CONTRACTS.songs.required })])).toEqual([]);

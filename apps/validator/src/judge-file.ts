@@ -1,4 +1,11 @@
-import { type Contract, FILE_REASONS, type FileReason, ambiguousColumns, missingColumns, totalOf } from '@music/contracts';
+import {
+  type Contract,
+  FILE_REASONS,
+  type FileReason,
+  ambiguousColumns,
+  missingColumns,
+  totalOf,
+} from '@music/contracts';
 import type { FileEvidence } from '@music/runs';
 
 export interface Limits {
@@ -6,7 +13,8 @@ export interface Limits {
   readonly rejectedShare: number;
 }
 
-export type Verdict = { readonly passed: true } | { readonly passed: false; readonly reason: FileReason; readonly detail: string };
+export type Verdict =
+  { readonly passed: true } | { readonly passed: false; readonly reason: FileReason; readonly detail: string };
 
 /** Judges a file by its header and its counted defects. Pure: same evidence, same verdict. */
 export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Limits): Verdict {
@@ -23,18 +31,29 @@ export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Li
     const counts = Object.entries(evidence.rejected)
       .map(([reason, n]) => `${n} ${reason}`)
       .join(', ');
-    return rejected('too_many_bad_rows', `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`);
+    return rejected(
+      'too_many_bad_rows',
+      `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`,
+    );
   }
   return { passed: true };
 }
 
 /** What is wrong with all files of a kind that a run cannot do without, for a person; nothing where they are usable. */
-export function judgeTables(kind: 'songs' | 'users', files: readonly FileEvidence[], contract: Contract, limits: Limits): string[] {
-  if (files.length === 0) return [`there is no file below ${kind}/: put one there with the columns ${contract.required.join(', ')}`];
+export function judgeTables(
+  kind: 'songs' | 'users',
+  files: readonly FileEvidence[],
+  contract: Contract,
+  limits: Limits,
+): string[] {
+  if (files.length === 0)
+    return [`there is no file below ${kind}/: put one there with the columns ${contract.required.join(', ')}`];
   return files.flatMap((file) => {
     const verdict = judgeFile(file, contract, limits);
     return verdict.passed
       ? []
-      : [`${file.key}: ${verdict.reason}: ${verdict.detail === '' ? '' : `${verdict.detail}; `}${FILE_REASONS[verdict.reason]}`];
+      : [
+          `${file.key}: ${verdict.reason}: ${verdict.detail === '' ? '' : `${verdict.detail}; `}${FILE_REASONS[verdict.reason]}`,
+        ];
   });
 }

@@ -82,7 +82,8 @@ export class ValidateBatch extends StagePerformer {
       this.runtime.scratch,
       this.config.duckdbLimits,
     );
-    const tables = (kind: 'songs' | 'users') => evidence[kind]?.flatMap(({ parquet }) => (parquet === undefined ? [] : [parquet]));
+    const tables = (kind: 'songs' | 'users') =>
+      evidence[kind]?.flatMap(({ parquet }) => (parquet === undefined ? [] : [parquet]));
     const verdict: BatchVerdict = { runId, batch, listens, songs: tables('songs'), users: tables('users') };
     const stored = await objects.putJson(
       this.config.intermediateBucket,
@@ -93,7 +94,10 @@ export class ValidateBatch extends StagePerformer {
       verdict: stored,
       passedFiles: passed.length,
       rejectedFiles: verdicts.length - passed.length,
-      rows: { read: passed.reduce((sum, { rows }) => sum + rows, 0), rejected: addCounts(...passed.map(({ rejected }) => rejected)) },
+      rows: {
+        read: passed.reduce((sum, { rows }) => sum + rows, 0),
+        rejected: addCounts(...passed.map(({ rejected }) => rejected)),
+      },
       unusable:
         batch === 0
           ? [
@@ -109,7 +113,10 @@ export class ValidateBatch extends StagePerformer {
     const { runs } = this.runtime.stores;
     const version = versionOf(source);
     const rows = { read: file.rows, rejected: file.rejected };
-    const copyOf = file.sha256 === undefined ? undefined : await runs.files.noteContent(file.sha256, { key: file.key, version, runId });
+    const copyOf =
+      file.sha256 === undefined
+        ? undefined
+        : await runs.files.noteContent(file.sha256, { key: file.key, version, runId });
     const known: Partial<LedgerEntry> = { sha256: file.sha256, copyOf, rows };
     if (verdict.passed) {
       await runs.files.update(file.key, version, runId, { ...known, state: 'passed' });
@@ -123,7 +130,12 @@ export class ValidateBatch extends StagePerformer {
     if (movedTo !== undefined) await this.runtime.stores.objects.deleteIfUnchanged(source);
   }
 
-  private async quarantine(runId: string, source: ManifestFile, reason: keyof typeof FILE_REASONS, detail: string): Promise<string> {
+  private async quarantine(
+    runId: string,
+    source: ManifestFile,
+    reason: keyof typeof FILE_REASONS,
+    detail: string,
+  ): Promise<string> {
     const { objects } = this.runtime.stores;
     const name = source.key.replace(/^streams\//, '');
     const bucket = this.config.lakeBucket;
@@ -159,8 +171,18 @@ export class ValidateBatch extends StagePerformer {
     else if (rejectedFiles > 0 && this.config.onRejectedFile === 'reject')
       reasons.push(`${rejectedFiles} stream files were rejected, and ON_REJECTED_FILE is \`reject\``);
     if (reasons.length > 0) {
-      const event = messageOf(envelope(RunRejected, 'validator', { runId, reasons: reasons.slice(0, MAX_REASONS) }), work);
-      await runs.transition(runId, 'sensed', 'rejected', 'validator', { reasons, rows: { read: 0, kept: 0, rejected: {} } }, [event]);
+      const event = messageOf(
+        envelope(RunRejected, 'validator', { runId, reasons: reasons.slice(0, MAX_REASONS) }),
+        work,
+      );
+      await runs.transition(
+        runId,
+        'sensed',
+        'rejected',
+        'validator',
+        { reasons, rows: { read: 0, kept: 0, rejected: {} } },
+        [event],
+      );
       work.log.warn({ reasons }, 'rejected');
       return;
     }

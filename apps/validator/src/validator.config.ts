@@ -8,7 +8,10 @@ export class ValidatorConfig extends EngineServiceConfig {
   @Max(1)
   maxRejectedShare: number = 0.05;
 
-  @Setting('ON_REJECTED_FILE', 'what a rejected file means for its run: `continue` with the others, or `reject` the run')
+  @Setting(
+    'ON_REJECTED_FILE',
+    'what a rejected file means for its run: `continue` with the others, or `reject` the run',
+  )
   @IsIn(['continue', 'reject'])
   onRejectedFile: 'continue' | 'reject' = 'continue';
 }

@@ -11,7 +11,11 @@ export type FileKind = (typeof FILE_KINDS)[number];
 
 export const CONTRACTS = {
   streams: { kind: 'streams', version: 1, required: ['user_id', 'track_id', 'listen_time'] },
-  songs: { kind: 'songs', version: 1, required: ['track_id', 'track_name', 'artists', 'track_genre', 'duration_ms', 'popularity'] },
+  songs: {
+    kind: 'songs',
+    version: 1,
+    required: ['track_id', 'track_name', 'artists', 'track_genre', 'duration_ms', 'popularity'],
+  },
   users: { kind: 'users', version: 1, required: ['user_id', 'user_name', 'user_country'] },
 } as const satisfies Record<FileKind, Contract>;
 

@@ -7,7 +7,9 @@ describe('a contract', () => {
   });
 
   it('does not guess which of two equal columns is meant', () => {
-    expect(ambiguousColumns(CONTRACTS.streams, ['user_id', 'track_id', 'listen_time', 'user_id', 'x', 'x'])).toEqual(['user_id']);
+    expect(ambiguousColumns(CONTRACTS.streams, ['user_id', 'track_id', 'listen_time', 'user_id', 'x', 'x'])).toEqual([
+      'user_id',
+    ]);
   });
 });
 

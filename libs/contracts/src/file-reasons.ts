@@ -6,7 +6,8 @@ export const FILE_REASONS = {
   not_utf8: 'the file is not UTF-8 text: write it as UTF-8 CSV and send it again',
   not_csv: 'the file cannot be read as CSV: write it as RFC 4180 CSV and send it again',
   unterminated_quote: 'the file ends inside a quoted field, so it was probably cut off: send it again, whole',
-  too_many_bad_rows: 'more rows than the limit allows break a row rule: mend them (see the quarantined rows) and send the file again',
+  too_many_bad_rows:
+    'more rows than the limit allows break a row rule: mend them (see the quarantined rows) and send the file again',
   too_large: 'the file is larger than the limit: split it and send the parts',
   source_changed: 'the object was replaced or removed while the run worked on it: a later run takes what is there now',
   unreadable: 'the object cannot be read: see the run for the error',

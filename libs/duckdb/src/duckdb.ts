@@ -92,7 +92,9 @@ export class Engine {
     } catch (error) {
       const { message } = error as Error;
       if (!/^Out of Memory Error/.test(message)) throw error;
-      const what = /max_temp_directory_size|No space left|temp_directory/i.test(message.split('\n')[0] ?? '') ? 'scratch' : 'memory';
+      const what = /max_temp_directory_size|No space left|temp_directory/i.test(message.split('\n')[0] ?? '')
+        ? 'scratch'
+        : 'memory';
       throw new EngineExhausted(what, this.memoryBytes, error as Error);
     }
   }

@@ -9,6 +9,8 @@ it('tells lasting errors from passing ones', () => {
 });
 
 it('describes an error in one line with its causes', () => {
-  expect(describeError(new Broken('a\nb\u001b[31m', { cause: new TypeError('deep') }))).toBe('Broken: a b [31m <- TypeError: deep');
+  expect(describeError(new Broken('a\nb\u001b[31m', { cause: new TypeError('deep') }))).toBe(
+    'Broken: a b [31m <- TypeError: deep',
+  );
   expect(describeError(new Error('x'.repeat(50)), 10)).toHaveLength(10);
 });

@@ -15,7 +15,11 @@ export function isLasting(error: unknown): boolean {
 /** An error in one line for a log, a header or a run's status, with what caused it. Control characters are taken out. */
 export function describeError(error: unknown, limit = 1_000): string {
   const parts: string[] = [];
-  for (let each: unknown = error; each !== undefined && each !== null && parts.length < 4; each = (each as { cause?: unknown }).cause) {
+  for (
+    let each: unknown = error;
+    each !== undefined && each !== null && parts.length < 4;
+    each = (each as { cause?: unknown }).cause
+  ) {
     if (each instanceof AggregateError && !each.message)
       parts.push(`${each.name}: ${each.errors.map((e) => describeError(e, 200)).join(', ')}`);
     else parts.push(each instanceof Error ? `${each.name}: ${each.message}` : String(each));

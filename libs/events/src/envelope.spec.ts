@@ -1,7 +1,12 @@
 import { BatchCombined, RunRequested, SchemaViolation, envelope, fromJson, toJson } from './index';
 
 const manifest = { bucket: 'b', key: 'runs/manifest.json', etag: 'e', size: 10 };
-const combined = envelope(BatchCombined, 'combiner', { runId: 'scheduled__2024-06-25', batch: 7, manifest, evidence: manifest });
+const combined = envelope(BatchCombined, 'combiner', {
+  runId: 'scheduled__2024-06-25',
+  batch: 7,
+  manifest,
+  evidence: manifest,
+});
 
 describe('an event over Kafka', () => {
   it('comes back as it went', () => {
@@ -29,6 +34,8 @@ describe('an event over Kafka', () => {
   });
 
   it('refuses to be built wrong', () => {
-    expect(() => envelope(RunRequested, 'cli', { runId: 'scheduled__2024-06-25', logicalDate: '2024-13-01' })).toThrow(/logicalDate/);
+    expect(() => envelope(RunRequested, 'cli', { runId: 'scheduled__2024-06-25', logicalDate: '2024-13-01' })).toThrow(
+      /logicalDate/,
+    );
   });
 });

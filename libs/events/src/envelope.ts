@@ -49,7 +49,14 @@ export function envelope<T extends StageEvent>(
 ): Envelope<T> {
   const data = fromPlain(type, { ...fields });
   const key = type.keyOf(data);
-  return { id: `${type.topic}/${key}`, source: `/music/${source}`, time: time.toISOString(), topic: type.topic, key, data };
+  return {
+    id: `${type.topic}/${key}`,
+    source: `/music/${source}`,
+    time: time.toISOString(),
+    topic: type.topic,
+    key,
+    data,
+  };
 }
 
 /** The structured-mode JSON text of an envelope. */

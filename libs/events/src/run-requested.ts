@@ -1,7 +1,8 @@
 import { IsBoolean, IsOptional, Matches, ValidateIf } from 'class-validator';
 import { LOGICAL_DATE, StageEvent } from './stage-event';
 
-const isBackfill = ({ backfillFrom, backfillTo }: RunRequested) => backfillFrom !== undefined || backfillTo !== undefined;
+const isBackfill = ({ backfillFrom, backfillTo }: RunRequested) =>
+  backfillFrom !== undefined || backfillTo !== undefined;
 
 /** Somebody or the schedule wants a run for a logical date. */
 export class RunRequested extends StageEvent {

@@ -70,7 +70,9 @@ const CASES: Record<string, Case> = {
       ['half', 'half up', 'h', 300, 1],
       ['third', 'a third', 't', 100, 1],
     ],
-    listens: ['u1', 'u2', 'u3'].flatMap((user) => ['half', 'third'].map((track) => at(`${day(4)} 12:00:00`)(user, track))),
+    listens: ['u1', 'u2', 'u3'].flatMap((user) =>
+      ['half', 'third'].map((track) => at(`${day(4)} 12:00:00`)(user, track)),
+    ),
   },
   'long ids, and ids that look like numbers': {
     songs: [[`${big}1`, 'long', big, 9_000_000_000, 1]],
@@ -94,7 +96,11 @@ const CASES: Record<string, Case> = {
   },
   'the first and the last year': {
     songs: [],
-    listens: [at('0001-01-01 00:00:00')('u1', 'old'), at('1582-10-10 00:00:00')('u1', 'old'), at('9999-12-31 23:59:59')('u1', 'old')],
+    listens: [
+      at('0001-01-01 00:00:00')('u1', 'old'),
+      at('1582-10-10 00:00:00')('u1', 'old'),
+      at('9999-12-31 23:59:59')('u1', 'old'),
+    ],
   },
   'repetitions, a fraction of a second apart or not': {
     songs: [],
@@ -142,8 +148,14 @@ describe('every engine gives the same', () => {
     for (const other of others) {
       first.forEach(({ summary, days }, i) => {
         expect(other[i]?.days).toEqual(days);
-        expect({ ...other[i]?.summary, engine: '', seconds: 0, days: [] }).toEqual({ ...summary, engine: '', seconds: 0, days: [] });
-        for (const kpis of Object.values(days)) expect(itemsOf(other[i]?.days[kpis.date] ?? kpis, 1)).toEqual(itemsOf(kpis, 1));
+        expect({ ...other[i]?.summary, engine: '', seconds: 0, days: [] }).toEqual({
+          ...summary,
+          engine: '',
+          seconds: 0,
+          days: [],
+        });
+        for (const kpis of Object.values(days))
+          expect(itemsOf(other[i]?.days[kpis.date] ?? kpis, 1)).toEqual(itemsOf(kpis, 1));
       });
     }
   }
@@ -203,10 +215,13 @@ describe('every engine gives the same', () => {
   });
 
   const lab = labData();
-  it(lab === undefined ? 'the samples (LAB_DATA is not set, so not the lab files)' : 'the samples and the lab files', async () => {
-    const folders = [path.join(workspaceRoot(), 'samples'), ...(lab === undefined ? [] : [lab])];
-    expectSame(await onEach(async () => [await fixture.jobOnFolders('folders', folders)]));
-  });
+  it(
+    lab === undefined ? 'the samples (LAB_DATA is not set, so not the lab files)' : 'the samples and the lab files',
+    async () => {
+      const folders = [path.join(workspaceRoot(), 'samples'), ...(lab === undefined ? [] : [lab])];
+      expectSame(await onEach(async () => [await fixture.jobOnFolders('folders', folders)]));
+    },
+  );
 });
 
 async function glueRunner(store: KpiJobFixture['store'], endpoint: GlueEndpoint): Promise<JobRunner> {

@@ -1,8 +1,11 @@
+import { Engine } from '@music/duckdb';
 import { compactDay, finishCompactions, runsBehind } from '@music/lake';
-import type { StoredObject } from '@music/storage';
-import { runDuckDBJob } from './duckdb-job';
+import { type StoredObject, ensureRoom } from '@music/storage';
+import { type JobSizes, runDuckDBJob } from './duckdb-job';
+import { defineBitmaps } from './duckdb-pass';
 import { DuckDBRunner } from './duckdb-runner';
 import type { KpiJob } from './job-runner';
+import { MODELS } from './kpi-models';
 import { type Delivery, KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
 
 jest.setTimeout(90_000);
@@ -22,7 +25,9 @@ describe('the KPI job', () => {
   const job = (runId: string, listens: Listen[], songs: Song[], keepUnknownTracks = true) =>
     fixture.job(runId, listens, songs, { keepUnknownTracks });
   const run = async (made: Delivery): Promise<Result> =>
-    fixture.resultOf(await runDuckDBJob(await fixture.place(made), fixture.store, fixture.scratch, fixture.limits, unhurried));
+    fixture.resultOf(
+      await runDuckDBJob(await fixture.place(made), fixture.store, fixture.scratch, fixture.limits, unhurried),
+    );
 
   const SONGS: Song[] = [
     ['t1', 'pop', 'One', 60_000, 5],
@@ -66,7 +71,9 @@ describe('the KPI job', () => {
       ...['ä', 'o', 'O', 'x', '10', '9'].map((genre): Listen => ['u1', `only ${genre}`, '2024-06-25 10:00:00']),
     ];
     const { days } = await run(await job('r1', listens, songs));
-    expect(days['2024-06-25']?.top_songs.filter(({ genre }) => genre === 'pop').map(({ track_id }) => track_id)).toEqual(['Z', 'a', 'b']);
+    expect(
+      days['2024-06-25']?.top_songs.filter(({ genre }) => genre === 'pop').map(({ track_id }) => track_id),
+    ).toEqual(['Z', 'a', 'b']);
     expect(days['2024-06-25']?.top_genres.map(({ genre }) => genre)).toEqual(['pop', '10', '9', 'O', 'o']);
   });
 
@@ -102,13 +109,22 @@ describe('the KPI job', () => {
       listen_count: 2,
       genres: [{ genre: 'Unknown', listen_count: 1, total_listening_ms: 0 }, { genre: 'pop' }],
     });
-    expect(kept.days['2024-06-25']?.top_songs[0]).toMatchObject({ genre: 'Unknown', track_id: 'nobody', song: 'nobody' });
+    expect(kept.days['2024-06-25']?.top_songs[0]).toMatchObject({
+      genre: 'Unknown',
+      track_id: 'nobody',
+      song: 'nobody',
+    });
     const rejected = await run(await job('r2', listens, SONGS, false));
     expect(rejected.summary).toMatchObject({ newListens: 0, runRows: 2 });
     expect(rejected.days['2024-06-25']).toMatchObject({ listen_count: 1, genres: [{ genre: 'pop' }] });
     // All of a day unknown: the day is there, and empty.
     const empty = await run(await job('r3', [['u1', 'nobody', '2024-06-27 10:00:00']], SONGS, false));
-    expect(empty.days['2024-06-27']).toMatchObject({ listen_count: 0, unique_listeners: 0, genres: [], top_genres: [] });
+    expect(empty.days['2024-06-27']).toMatchObject({
+      listen_count: 0,
+      unique_listeners: 0,
+      genres: [],
+      top_genres: [],
+    });
     expect(empty.summary.unknownTrackListens).toBe(1);
   });
 
@@ -164,7 +180,8 @@ describe('the KPI job', () => {
     const dying = (writes: number) =>
       new Proxy(store, {
         get: (target, name, receiver) => {
-          if (!['upload', 'putJson', 'copy', 'deleteIfUnchanged'].includes(String(name))) return Reflect.get(target, name, receiver);
+          if (!['upload', 'putJson', 'copy', 'deleteIfUnchanged'].includes(String(name)))
+            return Reflect.get(target, name, receiver);
           if ((writes -= 1) < 0) throw new Error('killed');
           return (Reflect.get(target, name, receiver) as () => unknown).bind(target);
         },
@@ -173,7 +190,8 @@ describe('the KPI job', () => {
     for (let writes = 0; !survived; writes += 1) {
       for (const next of ['finished', 'done once more']) {
         await store.deletePrefix('lake', 'listens/');
-        for (const hour of [10, 11, 12]) await run(await job(`r${hour}`, [['u1', 't1', `${date} ${hour}:00:00`]], SONGS));
+        for (const hour of [10, 11, 12])
+          await run(await job(`r${hour}`, [['u1', 't1', `${date} ${hour}:00:00`]], SONGS));
         const before = await again();
         survived = await compactDay(dying(writes), 'lake', date, 1, scratch, limits).catch(() => false);
         if (next === 'finished') await finishCompactions(store, 'lake');
@@ -187,10 +205,94 @@ describe('the KPI job', () => {
   });
 
   it('computes many small days together', async () => {
-    const listens = Array.from({ length: 20 }, (_, i): Listen => ['u1', 't1', `2024-06-${String(i + 1).padStart(2, '0')} 10:00:00`]);
+    const listens = Array.from({ length: 20 }, (_, i): Listen => [
+      'u1',
+      't1',
+      `2024-06-${String(i + 1).padStart(2, '0')} 10:00:00`,
+    ]);
     const { summary, days } = await run(await job('r1', [...listens, ...listens], SONGS));
     expect(summary).toMatchObject({ runRows: 40, newListens: 20 });
     expect(Object.values(days).map(({ listen_count }) => listen_count)).toEqual(Array(20).fill(1));
+  });
+
+  describe('in buckets', () => {
+    const users = ['u1', 'u2', 'u9', `${'x'.repeat(40)}1`, `${'x'.repeat(40)}2`];
+    const tracks = ['t1', 't2', 't3', 'nobody', `${'y'.repeat(40)}1`, `${'y'.repeat(40)}2`];
+    const at = (day: number, second: number) => `2024-06-${24 + day} 10:00:${String(second % 60).padStart(2, '0')}`;
+    const listens = Array.from({ length: 240 }, (_, i): Listen => [
+      users[i % 5] ?? '',
+      tracks[i % 6] ?? '',
+      at(i % 3, i),
+    ]);
+    // One user with half of all listens, and each of them twice.
+    const heavy = Array.from({ length: 240 }, (_, i): Listen => ['u1', tracks[i % 6] ?? '', at(i % 2, (i * 7) % 60)]);
+    const late: Listen[] = [...listens.slice(0, 60), ['u3', 't1', at(0, 1)], ['u1', 't3', at(2, 59)]];
+    const sizes: Record<string, JobSizes | undefined> = {
+      'all at once': undefined,
+      'a few, which are read where they lie': { listensAtOnce: 200, bytesAtOnce: 2 ** 28 },
+      'more than there are users': { listensAtOnce: 20, bytesAtOnce: 2 ** 28 },
+      'objects that are parted one by one': { listensAtOnce: 40, bytesAtOnce: 1 },
+    };
+    const results: Record<string, unknown> = {};
+
+    it.each(Object.entries(sizes))('%s: the numbers are the same', async (name, size) => {
+      const computed: unknown[] = [];
+      for (const made of [await job('a', [...listens, ...heavy], SONGS), await job('b', late, SONGS, false)]) {
+        const placed = await fixture.place(made);
+        const { store, scratch, limits } = fixture;
+        const { summary, days } = await fixture.resultOf(
+          await runDuckDBJob(placed, store, scratch, limits, unhurried, () => undefined, size),
+        );
+        computed.push({ ...summary, days, seconds: 0 });
+      }
+      results[name] = computed;
+      expect(computed).toEqual(results['all at once']);
+      expect(computed[0]).toMatchObject({ runRows: 480, days: { '2024-06-24': { unique_listeners: 5 } } });
+    });
+
+    it('a job that ends between two buckets writes nothing that the next could mix with', async () => {
+      const placed = await fixture.place(await job('a', [...listens, ...heavy], SONGS));
+      const size = { listensAtOnce: 20, bytesAtOnce: 2 ** 28 };
+      const { store, scratch, limits } = fixture;
+      let steps = 0;
+      const whole = await fixture.resultOf(
+        await runDuckDBJob(placed, store, scratch, limits, unhurried, () => (steps += 1), size),
+      );
+      for (const at of [1, 2, Math.floor(steps / 2)]) {
+        const stop = new AbortController();
+        let done = 0;
+        const step = () => {
+          if ((done += 1) === at) stop.abort(new Error('stopped'));
+        };
+        await expect(runDuckDBJob(placed, store, scratch, limits, stop.signal, step, size)).rejects.toThrow('stopped');
+      }
+      const again = await fixture.resultOf(
+        await runDuckDBJob(placed, store, scratch, limits, unhurried, undefined, size),
+      );
+      expect(again.days).toEqual(whole.days);
+    });
+
+    it('listeners are counted beyond 2^31 of them', async () => {
+      const engine = await Engine.open(fixture.scratch, fixture.limits);
+      await engine.run(`CREATE TABLE listeners AS SELECT 'u' AS user_id`);
+      await engine.run(`CREATE TABLE catalogue AS SELECT 1 AS track, 'pop' AS genre, 0 AS duration_ms, 1 AS is_known`);
+      await engine.run(`CREATE TABLE distinct_listens AS SELECT DATE '2024-06-25' AS listen_date, listener, 1 AS track, 1 AS is_new
+        FROM (VALUES (1), (2147483647), (2147483648), (2147483648), (4294967297)) AS l(listener)`);
+      await defineBitmaps(engine);
+      expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.genre_listeners})`)).toBe(4);
+      expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.day_listeners})`)).toBe(4);
+      engine.close();
+    });
+  });
+
+  it('says which setting to raise where the memory does not do, and before anything is fetched where the room does not', async () => {
+    const placed = await fixture.place(await job('a', [['u1', 't1', '2024-06-25 10:00:00']], SONGS));
+    const { store, scratch } = fixture;
+    const tiny = runDuckDBJob(placed, store, scratch, { memoryBytes: 2 ** 20, threads: 2 }, unhurried);
+    await expect(tiny).rejects.toThrow(/raise DUCKDB_MEMORY_MB/);
+    await expect(ensureRoom(scratch, 2 ** 60, 'for a day')).rejects.toThrow(
+      /scratch space are needed for a day, .* SCRATCH_DIR/,
+    );
   });
 
   it('is followed through its runner, started once a run, and lost with its process', async () => {

@@ -3,8 +3,8 @@ import path from 'node:path';
 import { type DuckDBLimits, Engine, EngineExhausted, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
-import { lakeDay } from '@music/lake';
-import { type ObjectStore, downloadAll, ensureRoom, mapLimited } from '@music/storage';
+import { lakeDays } from '@music/lake';
+import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { rowsByDay } from './by-day';
 import { type FetchedListens, type PassOptions, type ReportTotals, computePass, fetchFirst } from './duckdb-pass';
@@ -12,7 +12,6 @@ import { type KpiJob, type KpiJobSummary, newSummaryKey } from './job-runner';
 import { MODELS_VERSION } from './kpi-models';
 import { type Pass, planPasses } from './plan-passes';
 
-const LISTED_AT_ONCE = 8;
 /** Days whose KPIs are in one object: an object costs a call, however small it is. */
 const DAYS_AN_OBJECT = 16;
 /** The share of the memory that days which are computed together have as Parquet; in memory they are some times as large. */
@@ -21,11 +20,31 @@ const SHARE_TOGETHER = 1 / 8;
 /** How many times as many buckets as usual are tried before the job fails for want of memory. */
 const FINER = [1, 4, 16];
 
+/**
+ * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a pointer in a table of
+ * groups, and what is left of it afterwards. Bytes, measured with room to spare, so that no bucket spills.
+ */
+const BYTES_A_LISTEN = 72;
+
+/** How much is done at once; it follows from the memory, and specs make it small. */
+export interface JobSizes {
+  /** Listens that are made distinct at once. */
+  readonly listensAtOnce: number;
+  /** Bytes of Parquet that are fetched at once. */
+  readonly bytesAtOnce: number;
+}
+
+const sizesFor = ({ memoryBytes }: DuckDBLimits): JobSizes => ({
+  listensAtOnce: Math.floor(memoryBytes / BYTES_A_LISTEN),
+  bytesAtOnce: memoryBytes,
+});
+
 type Day = KpiJobSummary['days'][number];
 
 /**
  * Computes a run's KPIs with the embedded engine. Time follows the listens of the run's days; memory stays within its limit, and
- * scratch space follows the largest day. Calls `step` whenever a part is done. Throws as the store and the engine do; repeating it writes another result.
+ * scratch space follows the largest day. Calls `step` whenever a part is done, with the days that
+ * can be published. Throws as the store and the engine do; repeating it writes another result.
  */
 export async function runDuckDBJob(
   job: KpiJob,
@@ -33,7 +52,8 @@ export async function runDuckDBJob(
   scratch: string,
   limits: DuckDBLimits,
   signal: AbortSignal,
-  step: () => void = () => undefined,
+  step: (ready: readonly Day[]) => void = () => undefined,
+  sizes: JobSizes = sizesFor(limits),
 ): Promise<ObjectRef> {
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
@@ -42,7 +62,7 @@ export async function runDuckDBJob(
   try {
     engine = await Engine.open(dir, { ...limits, unordered: true }); // the models order what has an order
     const [lake, songs, users] = await Promise.all([
-      mapLimited(job.dates, LISTED_AT_ONCE, async (date) => ({ date, objects: await lakeDay(store, job.lakeBucket, date) })),
+      lakeDays(store, job.lakeBucket, job.dates),
       downloadAll(store, job.songs, path.join(dir, 'songs')),
       downloadAll(store, job.users, path.join(dir, 'users')),
     ]);
@@ -53,8 +73,15 @@ export async function runDuckDBJob(
 
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
-    const passes = planPasses(lake, limits.memoryBytes * SHARE_TOGETHER);
-    const common = { store, runId: job.runId, keepUnknownTracks: job.keepUnknownTracks, memoryBytes: limits.memoryBytes, signal, step };
+    const passes = planPasses(lake, sizes.bytesAtOnce * SHARE_TOGETHER);
+    const common = {
+      store,
+      runId: job.runId,
+      keepUnknownTracks: job.keepUnknownTracks,
+      ...sizes,
+      signal,
+      step: () => step(days),
+    };
     let ahead: Promise<FetchedListens> | undefined;
     for (const [i, pass] of passes.entries()) {
       signal.throwIfAborted();
@@ -63,13 +90,14 @@ export async function runDuckDBJob(
       const first = await (ahead ?? fetchAll(pass, options));
       // Fetched while this pass is computed, where both are small enough for scratch space to hold them together.
       ahead =
-        next !== undefined && pass.bytes + next.bytes <= limits.memoryBytes
+        next !== undefined && pass.bytes + next.bytes <= sizes.bytesAtOnce
           ? fetchAll(next, { ...common, dir: path.join(dir, `pass-${i + 1}`) })
           : undefined;
       ahead?.catch(() => undefined); // awaited in its turn
       const report = await computeInMemory(engine, pass, first, options);
       for (const name of Object.keys(totals) as (keyof ReportTotals)[]) totals[name] += report[name];
       days.push(...(await writeDays(engine, pass.dates, store, job.resultBucket, results)));
+      step(days);
     }
     const summary: KpiJobSummary = {
       runId: job.runId,
@@ -90,8 +118,8 @@ export async function runDuckDBJob(
   }
 }
 
-async function fetchAll(pass: Pass, options: Omit<PassOptions, 'finer'>): Promise<FetchedListens> {
-  await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.memoryBytes), 'for the listens of a day');
+async function fetchAll(pass: Pass, options: PassOptions): Promise<FetchedListens> {
+  await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.bytesAtOnce), 'for the listens of a day');
   return fetchFirst(pass, options);
 }
 
@@ -100,11 +128,14 @@ async function computeInMemory(
   engine: Engine,
   pass: Pass,
   first: FetchedListens,
-  options: Omit<PassOptions, 'finer'>,
+  options: PassOptions,
 ): Promise<ReportTotals> {
   for (const finer of FINER) {
     try {
-      return await computePass(engine, pass, finer === 1 ? first : await fetchAll(pass, options), { ...options, finer });
+      return await computePass(engine, pass, finer === 1 ? first : await fetchAll(pass, options), {
+        ...options,
+        listensAtOnce: options.listensAtOnce / finer,
+      });
     } catch (error) {
       if (!(error instanceof EngineExhausted) || finer === FINER.at(-1)) throw error;
     }

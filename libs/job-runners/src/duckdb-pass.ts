@@ -6,11 +6,6 @@ import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { MODELS, catalogueSql } from './kpi-models';
 import type { Pass } from './plan-passes';
 
-/**
- * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a pointer in a table of
- * groups, and what is left of it afterwards. Bytes, measured with room to spare, so that no bucket spills.
- */
-const BYTES_A_LISTEN = 72;
 /** Buckets are meant to be so much smaller than what fits, since a hash does not fill all alike. */
 const EVENLY = 0.9;
 /** So few buckets are read out of the listens as they lie: to write them down would take longer, and scratch space. */
@@ -23,7 +18,10 @@ const PARTED_GROWTH = 1.15;
 const BITMAP_BITS = [64, 512, 4_096, 32_768] as const;
 
 /** Numbers a run's report is made of, as the model `run_report` names them. */
-export type ReportTotals = Record<'run_rows' | 'new_listens' | 'unknown_track_listens' | 'unknown_user_listens', number>;
+export type ReportTotals = Record<
+  'run_rows' | 'new_listens' | 'unknown_track_listens' | 'unknown_user_listens',
+  number
+>;
 
 /** What is summed up over buckets. */
 const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'unknown_listeners'] as const;
@@ -34,9 +32,10 @@ export interface PassOptions {
   readonly dir: string;
   readonly runId: string;
   readonly keepUnknownTracks: boolean;
-  readonly memoryBytes: number;
-  /** How many times as many buckets as usual: more where the usual ones turned out too large. */
-  readonly finer: number;
+  /** Listens that are made distinct at once, in memory. */
+  readonly listensAtOnce: number;
+  /** Bytes of objects that are fetched at once; more are parted as they come. */
+  readonly bytesAtOnce: number;
   readonly signal: AbortSignal;
   /** Called whenever a part is done. */
   readonly step: () => void;
@@ -50,7 +49,10 @@ export interface FetchedListens {
 }
 
 /** Fetches what a pass begins with. To be called ahead, while another pass is computed. Gives the files below `dir`. */
-export function fetchFirst(pass: Pass, options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'memoryBytes'>): Promise<FetchedListens> {
+export function fetchFirst(
+  pass: Pass,
+  options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'bytesAtOnce'>,
+): Promise<FetchedListens> {
   return fetchGroup(groupsOf(pass, options)[0] ?? [], 0, options);
 }
 
@@ -59,7 +61,12 @@ export function fetchFirst(pass: Pass, options: Pick<PassOptions, 'store' | 'dir
  * `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets by a hash of their user first:
  * a listen and all its repetitions, and a listener with all their listens, are in one bucket, so what buckets count adds up.
  */
-export async function computePass(engine: Engine, pass: Pass, first: FetchedListens, options: PassOptions): Promise<ReportTotals> {
+export async function computePass(
+  engine: Engine,
+  pass: Pass,
+  first: FetchedListens,
+  options: PassOptions,
+): Promise<ReportTotals> {
   const { dir, signal } = options;
   await mkdir(dir, { recursive: true });
   try {
@@ -103,7 +110,8 @@ interface Buckets {
   readonly buckets: readonly string[];
 }
 
-const NO_LISTENS = "SELECT '' AS user_id, '' AS track_id, TIMESTAMP 'epoch' AS listened_at, DATE 'epoch' AS listen_date, 0 AS of_run WHERE FALSE";
+const NO_LISTENS =
+  "SELECT '' AS user_id, '' AS track_id, TIMESTAMP 'epoch' AS listened_at, DATE 'epoch' AS listen_date, 0 AS of_run WHERE FALSE";
 
 async function listensView(engine: Engine, from: string): Promise<void> {
   await engine.run(`CREATE OR REPLACE VIEW listens AS ${from}`);
@@ -113,18 +121,27 @@ async function listensView(engine: Engine, from: string): Promise<void> {
 async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, options: PassOptions): Promise<Buckets> {
   const { dates, objects, bytes } = pass;
   if (objects.length === 0) return { all: NO_LISTENS, buckets: [NO_LISTENS] };
-  const capacity = Math.floor(options.memoryBytes / BYTES_A_LISTEN / options.finer);
   const what = `for the listens of ${dates.length === 1 ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}`;
   const groups = groupsOf(pass, options);
   if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
-  const rows = await engine.count(`SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flat())})`);
-  const estimated = (rows * bytes) / Math.max(1, first.reduce((sum, { size }) => sum + size, 0));
+  const rows = await engine.count(
+    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flat())})`,
+  );
+  const estimated =
+    (rows * bytes) /
+    Math.max(
+      1,
+      first.reduce((sum, { size }) => sum + size, 0),
+    );
   const all = readBoth(fetched.files);
-  if (others.length === 0 && rows <= capacity) return { all, buckets: [all] };
-  const count = Math.ceil(estimated / (capacity * EVENLY));
+  if (others.length === 0 && rows <= options.listensAtOnce) return { all, buckets: [all] };
+  const count = Math.ceil(estimated / (options.listensAtOnce * EVENLY));
   if (others.length === 0 && count <= BUCKETS_NOT_WRITTEN)
-    return { all, buckets: numbers(count).map((bucket) => `SELECT * FROM (${all}) WHERE hash(user_id) % ${count} = ${bucket}`) };
+    return {
+      all,
+      buckets: numbers(count).map((bucket) => `SELECT * FROM (${all}) WHERE hash(user_id) % ${count} = ${bucket}`),
+    };
   if (others.length === 0) await ensureRoom(options.dir, bytes * PARTED_GROWTH, what);
   await part(fetched, 0, count);
   let ahead = others.length > 0 ? fetchGroup(others[0] as LakeObject[], 1, options) : undefined;
@@ -155,15 +172,23 @@ async function fetchGroup(
 ): Promise<FetchedListens> {
   const folder = path.join(dir, `in-${n}`);
   const [own, lake] = await Promise.all([
-    downloadAll(store, group.filter(({ run }) => run === runId), path.join(folder, 'own')),
-    downloadAll(store, group.filter(({ run }) => run !== runId), path.join(folder, 'lake')),
+    downloadAll(
+      store,
+      group.filter(({ run }) => run === runId),
+      path.join(folder, 'own'),
+    ),
+    downloadAll(
+      store,
+      group.filter(({ run }) => run !== runId),
+      path.join(folder, 'lake'),
+    ),
   ]);
   return { folder, files: { own, lake } };
 }
 
 /** All objects at once, or a few at a time where they are many times what memory holds. */
-function groupsOf({ objects, bytes }: Pass, { memoryBytes }: Pick<PassOptions, 'memoryBytes'>): LakeObject[][] {
-  return inGroups(objects, bytes <= memoryBytes ? Infinity : PARTED_BYTES);
+function groupsOf({ objects, bytes }: Pass, { bytesAtOnce }: Pick<PassOptions, 'bytesAtOnce'>): LakeObject[][] {
+  return inGroups(objects, bytes <= bytesAtOnce ? Infinity : Math.min(PARTED_BYTES, bytesAtOnce));
 }
 
 /** Objects in their order, in groups of up to so many bytes, or one alone. */
@@ -206,7 +231,7 @@ function readBuckets(folder: string): string {
  * The functions that Spark has built in. How long a bitmap is is chosen for the bucket: long ones are best for many listeners,
  * short ones where a day and genre has few of them.
  */
-async function defineBitmaps(engine: Engine): Promise<void> {
+export async function defineBitmaps(engine: Engine): Promise<void> {
   const [size] = await engine.rows<{ listens: bigint; listeners: bigint; days: bigint; genres: bigint }>(
     `SELECT (SELECT count(*) FROM distinct_listens) AS listens, (SELECT count(*) FROM listeners) AS listeners,
        (SELECT count(DISTINCT listen_date) FROM distinct_listens) AS days, (SELECT count(DISTINCT genre) FROM catalogue) AS genres`,
@@ -224,6 +249,7 @@ const BYTES_A_GROUP = 64;
 
 /** The length of bitmaps that takes the least memory: there are no more than days × genres × bitmaps, and no more than listens. Pure. */
 export function bitmapBits(listens: number, listeners: number, dayGenres: number): number {
-  const bytes = (bits: number) => Math.min(listens, dayGenres * Math.ceil(listeners / bits)) * (bits / 8 + BYTES_A_GROUP);
+  const bytes = (bits: number) =>
+    Math.min(listens, dayGenres * Math.ceil(listeners / bits)) * (bits / 8 + BYTES_A_GROUP);
   return BITMAP_BITS.reduce((best, bits) => (bytes(bits) <= bytes(best) ? bits : best));
 }

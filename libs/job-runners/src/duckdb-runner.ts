@@ -3,7 +3,8 @@ import type { DuckDBLimits } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectStore } from '@music/storage';
 import { runDuckDBJob } from './duckdb-job';
-import type { JobRunner, JobStart, JobStatus, KpiJob } from './job-runner';
+import type { JobRunner, JobStart, JobStatus, KpiJob, KpiJobSummary } from './job-runner';
+import { MODELS_VERSION } from './kpi-models';
 
 /** Runs KPI jobs in this process. A job ends with its process and is started again by whoever takes the run over. */
 export class DuckDBRunner implements JobRunner {
@@ -27,15 +28,25 @@ export class DuckDBRunner implements JobRunner {
     }
     const id = `duckdb-${randomUUID()}`;
     let steps = 0;
-    const step = () => {
+    const step = (days: KpiJobSummary['days']) => {
       steps += 1;
-      this.note(id, { state: 'running', waited: true, steps });
+      this.note(id, {
+        state: 'running',
+        waited: true,
+        steps,
+        ready: { days: [...days], engine: this.engine, sqlVersion: MODELS_VERSION },
+      });
     };
     const ended = runDuckDBJob(job, this.store, this.scratch, this.limits, this.stop.signal, step).then(
       (summary) => this.note(id, { state: 'succeeded', summary }),
       (error: unknown) => this.note(id, { state: 'failed', message: describeError(error), lasting: isLasting(error) }),
     );
-    this.jobs.set(id, { runId: job.runId, version: job.version, ended, status: { state: 'running', waited: true, steps } });
+    this.jobs.set(id, {
+      runId: job.runId,
+      version: job.version,
+      ended,
+      status: { state: 'running', waited: true, steps },
+    });
     return { jobRunId: id };
   }
 

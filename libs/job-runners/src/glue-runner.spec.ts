@@ -59,7 +59,9 @@ describe('a KPI job on Glue', () => {
     // In a later turn the lake may have other listens.
     glue.inject('wait');
     expect(await runner.start({ ...job, version: 2 })).toEqual({ jobRunId: expect.not.stringContaining(adopted) });
-    expect(await runner.start(await jobOf('other'))).toEqual({ busy: expect.stringContaining('ConcurrentRunsExceeded') });
+    expect(await runner.start(await jobOf('other'))).toEqual({
+      busy: expect.stringContaining('ConcurrentRunsExceeded'),
+    });
   });
 
   it('waits where Glue has no room or no time for it', async () => {
@@ -77,25 +79,31 @@ describe('a KPI job on Glue', () => {
     ['fail', /^FAILED: An error occurred while calling/],
     ['stop', /^STOPPED: somebody stopped the job/],
     ['timeout', /^TIMEOUT: the job took longer than 10 minutes/],
-  ] as const)('that ends in %s is no success, says why and where its logs are, and can be started again', async (fault, message) => {
-    glue.inject(fault);
-    const id = await start();
-    expect(await runner.poll(job, id)).toEqual({
-      state: 'failed',
-      lasting: true,
-      message: expect.stringMatching(message),
-      logs: `https://us-east-1.console.aws.amazon.com/gluestudio/home?region=us-east-1#/job/music-kpis/run/${id}`,
-    });
-    glue.inject('wait');
-    expect(await start()).not.toBe(id);
-  });
+  ] as const)(
+    'that ends in %s is no success, says why and where its logs are, and can be started again',
+    async (fault, message) => {
+      glue.inject(fault);
+      const id = await start();
+      expect(await runner.poll(job, id)).toEqual({
+        state: 'failed',
+        lasting: true,
+        message: expect.stringMatching(message),
+        logs: `https://us-east-1.console.aws.amazon.com/gluestudio/home?region=us-east-1#/job/music-kpis/run/${id}`,
+      });
+      glue.inject('wait');
+      expect(await start()).not.toBe(id);
+    },
+  );
 
   it('that does not end in time is stopped', async () => {
     glue.inject('wait');
     const id = await start();
     expect(await runner.poll(job, id)).toMatchObject({ state: 'running' });
     Object.assign(glue.runs[0] ?? {}, { StartedOn: Date.now() / 1_000 - 16 * 60 });
-    expect(await runner.poll(job, id)).toMatchObject({ state: 'failed', message: expect.stringContaining('limit of 10') });
+    expect(await runner.poll(job, id)).toMatchObject({
+      state: 'failed',
+      message: expect.stringContaining('limit of 10'),
+    });
     const { JobRun } = await client.send(new GetJobRunCommand({ JobName: 'music-kpis', RunId: id }));
     expect(JobRun?.JobRunState).toBe('STOPPED');
   });

@@ -61,15 +61,22 @@ export class GlueRunner implements JobRunner {
       const before = await this.find(args);
       if (before !== undefined) return { jobRunId: before };
       const { JobRunId } = await this.glue.send(
-        new StartJobRunCommand({ JobName: this.options.jobName, Arguments: args, Timeout: this.options.timeoutMinutes }),
+        new StartJobRunCommand({
+          JobName: this.options.jobName,
+          Arguments: args,
+          Timeout: this.options.timeoutMinutes,
+        }),
       );
       if (JobRunId === undefined) throw new Error('Glue started a job run and gave no id');
       return { jobRunId: JobRunId };
     } catch (error) {
       if (error instanceof EntityNotFoundException)
-        throw new Error(`there is no Glue job ${this.options.jobName}: run \`music-kpis setup --glue\` (${error.message})`, {
-          cause: error,
-        });
+        throw new Error(
+          `there is no Glue job ${this.options.jobName}: run \`music-kpis setup --glue\` (${error.message})`,
+          {
+            cause: error,
+          },
+        );
       if (isBusy(error)) return { busy: `${(error as Error).name}: ${(error as Error).message}` };
       throw error;
     }
@@ -78,7 +85,9 @@ export class GlueRunner implements JobRunner {
   async poll(job: KpiJob, jobRunId: string): Promise<JobStatus> {
     let run: JobRun | undefined;
     try {
-      ({ JobRun: run } = await this.glue.send(new GetJobRunCommand({ JobName: this.options.jobName, RunId: jobRunId })));
+      ({ JobRun: run } = await this.glue.send(
+        new GetJobRunCommand({ JobName: this.options.jobName, RunId: jobRunId }),
+      ));
     } catch (error) {
       if (error instanceof EntityNotFoundException) return { state: 'lost' };
       if (isBusy(error)) return { state: 'running' }; // it goes on, whether it can be seen or not
@@ -88,11 +97,13 @@ export class GlueRunner implements JobRunner {
     if (run === undefined || state === undefined) throw new Error(`Glue told no state of job run ${jobRunId}`);
     const logs = this.logsOf(jobRunId);
     const failed = (message: string): JobStatus => ({ state: 'failed', message, lasting: true, logs });
-    if (MEANING[state] === 'succeeded') return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
+    if (MEANING[state] === 'succeeded')
+      return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
     // A state that is not known here is taken for one that does not end: the time limit ends it.
     if (MEANING[state] !== 'failed') return (await this.stopOvertime(run, jobRunId)) ?? { state: 'running', logs };
     if (state === 'STOPPED') return failed('STOPPED: somebody stopped the job before it was done');
-    if (state === 'TIMEOUT') return failed(`TIMEOUT: the job took longer than ${run.Timeout ?? this.options.timeoutMinutes} minutes`);
+    if (state === 'TIMEOUT')
+      return failed(`TIMEOUT: the job took longer than ${run.Timeout ?? this.options.timeoutMinutes} minutes`);
     return failed(`${state}: ${run.ErrorMessage ?? 'Glue gave no message'}`);
   }
 
@@ -103,7 +114,10 @@ export class GlueRunner implements JobRunner {
   /** The newest job run of these arguments that did not fail. */
   private async find(args: Record<string, string>): Promise<string | undefined> {
     let looked = 0;
-    for await (const page of paginateGetJobRuns({ client: this.glue, pageSize: 100 }, { JobName: this.options.jobName })) {
+    for await (const page of paginateGetJobRuns(
+      { client: this.glue, pageSize: 100 },
+      { JobName: this.options.jobName },
+    )) {
       for (const { Id, Arguments, JobRunState: state } of page.JobRuns ?? []) {
         const same = Object.entries(args).every(([name, value]) => Arguments?.[name] === value);
         if (same && state !== undefined && MEANING[state] !== 'failed') return Id;

@@ -45,8 +45,17 @@ export type JobStart =
   | { readonly busy: string };
 
 export type JobStatus =
-  /** `waited`: the engine has waited for its end, and can be asked again at once. `steps`: how many it has done, where it can tell. */
-  | { readonly state: 'running'; readonly waited?: boolean; readonly steps?: number; readonly logs?: string }
+  /**
+   * `waited`: the engine has waited for its end, and can be asked again at once. `steps`: how many it has done, where it can tell.
+   * `ready`: what it has computed so far; whoever computes it again in the same turn comes to the same numbers.
+   */
+  | {
+      readonly state: 'running';
+      readonly waited?: boolean;
+      readonly steps?: number;
+      readonly ready?: Pick<KpiJobSummary, 'days' | 'engine' | 'sqlVersion'>;
+      readonly logs?: string;
+    }
   | { readonly state: 'succeeded'; readonly summary: ObjectRef; readonly logs?: string }
   | { readonly state: 'failed'; readonly message: string; readonly lasting: boolean; readonly logs?: string }
   /** Nobody knows this job any more: the process that did it is gone. It may be started again. */

@@ -13,7 +13,13 @@ import { type JobRunner, type KpiJob, type KpiJobSummary, readResult, resultObje
 
 /** `day`: the calendar day in a zone other than UTC. */
 export type Listen = [user: string, track: string, time: string, day?: string];
-export type Song = [track: string, genre: string | null, name: string | null, ms: number | null, popularity: number | null];
+export type Song = [
+  track: string,
+  genre: string | null,
+  name: string | null,
+  ms: number | null,
+  popularity: number | null,
+];
 export interface Result {
   readonly summary: KpiJobSummary;
   readonly days: Record<string, DayKpis>;
@@ -49,7 +55,12 @@ export class KpiJobFixture {
   }
 
   /** A job on these rows; users `u1` and `u2` are known. */
-  async job(runId: string, listens: readonly Listen[], songs: readonly Song[], more: Partial<Delivery> = {}): Promise<Delivery> {
+  async job(
+    runId: string,
+    listens: readonly Listen[],
+    songs: readonly Song[],
+    more: Partial<Delivery> = {},
+  ): Promise<Delivery> {
     return this.jobOf(runId, more, {
       listens:
         listens.length === 0
@@ -91,7 +102,11 @@ export class KpiJobFixture {
     const job = await this.place(delivery);
     const started = await runner.start(job);
     if ('busy' in started) throw new Error(started.busy);
-    for (const deadline = Date.now() + timeoutMs; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    for (
+      const deadline = Date.now() + timeoutMs;
+      Date.now() < deadline;
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    ) {
       const status = await runner.poll(job, started.jobRunId, 1_000);
       if (status.state === 'succeeded') return this.resultOf(status.summary);
       if (status.state !== 'running') throw new Error(JSON.stringify(status));
@@ -102,7 +117,8 @@ export class KpiJobFixture {
   async resultOf(summaryRef: StoredObject): Promise<Result> {
     const summary = await this.store.readJson<KpiJobSummary>(summaryRef);
     const days: Record<string, DayKpis> = {};
-    for (const object of resultObjects(summary)) for (const kpis of await readResult(this.store, object)) days[kpis.date] = kpis;
+    for (const object of resultObjects(summary))
+      for (const kpis of await readResult(this.store, object)) days[kpis.date] = kpis;
     return { summary, days };
   }
 
@@ -138,6 +154,7 @@ export class KpiJobFixture {
 }
 
 function values(rows: readonly (readonly (string | number | null)[])[]): string {
-  const literal = (cell: string | number | null) => (cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell));
+  const literal = (cell: string | number | null) =>
+    cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell);
   return `(VALUES ${rows.map((row) => `(${row.map(literal).join(', ')})`).join(', ')})`;
 }

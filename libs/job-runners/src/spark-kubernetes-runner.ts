@@ -61,17 +61,20 @@ export class SparkKubernetesRunner implements JobRunner {
     const hash = createHash('sha256').update(JSON.stringify(args)).digest('hex').slice(0, 16);
     const { items } = await this.batch.listNamespacedJob({ namespace, labelSelector: LABEL });
     const own = items.filter(({ metadata }) => metadata?.labels?.[LABEL] === hash);
-    const adopted = own.find((each) => !isFailed(each) && each.metadata?.deletionTimestamp === undefined)?.metadata?.name;
+    const adopted = own.find((each) => !isFailed(each) && each.metadata?.deletionTimestamp === undefined)?.metadata
+      ?.name;
     if (adopted !== undefined) return { jobRunId: adopted };
     const other = items.find((each) => !isFailed(each) && !isComplete(each))?.metadata;
-    if (other !== undefined) return { busy: `Job ${other.name} of ${other.annotations?.[RUN] ?? 'an unknown run'} has not ended yet` };
+    if (other !== undefined)
+      return { busy: `Job ${other.name} of ${other.annotations?.[RUN] ?? 'an unknown run'} has not ended yet` };
     for (let attempt = own.length + 1; attempt <= MAX_ATTEMPTS; attempt += 1) {
       const name = `music-kpis-${hash}-${attempt}`;
       try {
         await this.batch.createNamespacedJob({ namespace, body: this.manifest(name, hash, args) });
         return { jobRunId: name };
       } catch (error) {
-        if (codeOf(error) === 403 && /exceeded quota/.test(describeError(error))) return { busy: describeError(error, 300) };
+        if (codeOf(error) === 403 && /exceeded quota/.test(describeError(error)))
+          return { busy: describeError(error, 300) };
         if (codeOf(error) !== 409) throw error;
         // Made by a process that died before it could say so; or one that failed, and was counted already.
         const there = await this.batch.readNamespacedJob({ namespace, name });
@@ -91,7 +94,8 @@ export class SparkKubernetesRunner implements JobRunner {
       throw error;
     }
     const logs = `kubectl --namespace ${namespace} logs job/${jobRunId}`;
-    if (isComplete(there)) return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
+    if (isComplete(there))
+      return { state: 'succeeded', summary: await finishSparkJob(this.store, job, this.engine), logs };
     const failure = condition(there, 'Failed');
     if (failure === undefined) return { state: 'running', logs };
     const why = `${failure.reason ?? 'Failed'}: ${failure.message ?? 'no message'}`;
@@ -106,10 +110,18 @@ export class SparkKubernetesRunner implements JobRunner {
   private async lastLines(name: string): Promise<string> {
     const { namespace } = this.options;
     try {
-      const { items } = await this.core.listNamespacedPod({ namespace, labelSelector: `batch.kubernetes.io/job-name=${name}` });
+      const { items } = await this.core.listNamespacedPod({
+        namespace,
+        labelSelector: `batch.kubernetes.io/job-name=${name}`,
+      });
       const pod = items.at(-1)?.metadata?.name;
       if (pod === undefined) return 'its pod is gone';
-      const log = await this.core.readNamespacedPodLog({ namespace, name: pod, container: 'driver', tailLines: LOG_LINES });
+      const log = await this.core.readNamespacedPodLog({
+        namespace,
+        name: pod,
+        container: 'driver',
+        tailLines: LOG_LINES,
+      });
       return log
         .split('\n')
         .filter((line) => !/^\s+at | INFO |^\s*\.\.\. \d+ more/.test(line)) // the frames of Java hide what it says
@@ -121,7 +133,8 @@ export class SparkKubernetesRunner implements JobRunner {
   }
 
   private manifest(name: string, hash: string, args: Record<string, string>): V1Job {
-    const { image, imagePullPolicy, serviceAccount, memoryMb, timeoutMinutes, keepSeconds, configMap, secret } = this.options;
+    const { image, imagePullPolicy, serviceAccount, memoryMb, timeoutMinutes, keepSeconds, configMap, secret } =
+      this.options;
     const labels = {
       'app.kubernetes.io/name': 'kpi-job',
       'app.kubernetes.io/component': 'spark-driver',
@@ -143,14 +156,22 @@ export class SparkKubernetesRunner implements JobRunner {
             restartPolicy: 'Never',
             serviceAccountName: serviceAccount,
             automountServiceAccountToken: this.options.executors > 0,
-            securityContext: { runAsNonRoot: true, runAsUser: 10_001, fsGroup: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
+            securityContext: {
+              runAsNonRoot: true,
+              runAsUser: 10_001,
+              fsGroup: 10_001,
+              seccompProfile: { type: 'RuntimeDefault' },
+            },
             containers: [
               {
                 name: 'driver',
                 image,
                 imagePullPolicy,
                 args: ['driver', ...this.sparkOptions(), '/opt/music/music_kpis.py', ...commandLine(args)],
-                envFrom: [{ configMapRef: { name: configMap, optional: true } }, { secretRef: { name: secret, optional: true } }],
+                envFrom: [
+                  { configMapRef: { name: configMap, optional: true } },
+                  { secretRef: { name: secret, optional: true } },
+                ],
                 env: [
                   { name: 'SPARK_CONFIG_MAP', value: configMap },
                   { name: 'SPARK_SECRET', value: secret },
@@ -162,7 +183,11 @@ export class SparkKubernetesRunner implements JobRunner {
                   { name: 'blocks', containerPort: BLOCK_PORT },
                 ],
                 resources: { requests: { cpu: this.options.cpuRequest, memory }, limits: { memory } },
-                securityContext: { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ['ALL'] } },
+                securityContext: {
+                  allowPrivilegeEscalation: false,
+                  readOnlyRootFilesystem: true,
+                  capabilities: { drop: ['ALL'] },
+                },
                 volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
               },
             ],
@@ -207,7 +232,8 @@ function commandLine(args: Record<string, string>): string[] {
   return Object.entries(glueArguments({ ...args, SQL_PATH: 'file:///opt/music/sql' })).flat();
 }
 
-const condition = (job: V1Job, type: string) => job.status?.conditions?.find((each) => each.type === type && each.status === 'True');
+const condition = (job: V1Job, type: string) =>
+  job.status?.conditions?.find((each) => each.type === type && each.status === 'True');
 const isComplete = (job: V1Job): boolean => condition(job, 'Complete') !== undefined;
 const isFailed = (job: V1Job): boolean => condition(job, 'Failed') !== undefined;
 

@@ -41,11 +41,14 @@ const MAX_PART_BYTES = 512; // a sort key takes 1,024
 /** A genre as a part of a sort key: `#` separates parts there, so it is escaped; a very long name gives way to its hash. */
 export function keyPart(genre: string): string {
   const escaped = genre.replaceAll('%', '%25').replaceAll('#', '%23');
-  return Buffer.byteLength(escaped) <= MAX_PART_BYTES ? escaped : `sha256%${createHash('sha256').update(genre).digest('hex')}`;
+  return Buffer.byteLength(escaped) <= MAX_PART_BYTES
+    ? escaped
+    : `sha256%${createHash('sha256').update(genre).digest('hex')}`;
 }
 
 export const genreKey = (genre: string): string => `genre#${keyPart(genre)}`;
-export const topSongPrefix = (genre?: string): string => (genre === undefined ? 'top-song#' : `top-song#${keyPart(genre)}#`);
+export const topSongPrefix = (genre?: string): string =>
+  genre === undefined ? 'top-song#' : `top-song#${keyPart(genre)}#`;
 export const TOP_GENRE_PREFIX = 'top-genre#';
 
 /** The items of a day but for `day` itself, those that are queried together beside each other. */

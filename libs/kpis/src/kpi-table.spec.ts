@@ -1,7 +1,16 @@
-import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
+import { CreateTableCommand, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { LocalStack, localDynamoDB } from '@music/local-stack';
-import { type DayKpis, KpiTable, genreKey, keyPart, kpiTable, minutes, minutesPerListener, topSongPrefix } from './index';
+import {
+  type DayKpis,
+  KpiTable,
+  genreKey,
+  keyPart,
+  kpiTable,
+  minutes,
+  minutesPerListener,
+  topSongPrefix,
+} from './index';
 
 jest.setTimeout(60_000);
 
@@ -63,7 +72,15 @@ describe('music_kpis_table', () => {
 
   it('ranks more genres than the table does', async () => {
     await kpis.publish(day({ a: 1, b: 2, ü: 2, Z: 2, c: 9, d: 8, e: 7 }), from(1));
-    expect((await kpis.topGenres('2024-06-25', 7)).map(({ genre }) => genre)).toEqual(['c', 'd', 'e', 'Z', 'b', 'ü', 'a']);
+    expect((await kpis.topGenres('2024-06-25', 7)).map(({ genre }) => genre)).toEqual([
+      'c',
+      'd',
+      'e',
+      'Z',
+      'b',
+      'ü',
+      'a',
+    ]);
   });
 
   it('deletes what no longer belongs to a day, and can be repeated', async () => {
@@ -89,7 +106,10 @@ describe('music_kpis_table', () => {
   });
 
   it('keeps genres apart whose names look like keys', async () => {
-    await kpis.publish(day({ a: 1, 'a#b': 1, 'a#1': 1, 'a%23b': 1, "x'; DROP TABLE": 1, ['ä'.repeat(2_000)]: 1 }), from(1));
+    await kpis.publish(
+      day({ a: 1, 'a#b': 1, 'a#1': 1, 'a%23b': 1, "x'; DROP TABLE": 1, ['ä'.repeat(2_000)]: 1 }),
+      from(1),
+    );
     expect(await kpis.topSongs('2024-06-25', 'a')).toHaveLength(3);
     expect(await kpis.topSongs('2024-06-25', 'a#b')).toHaveLength(3);
     expect((await kpis.genre('2024-06-25', 'ä'.repeat(2_000)))?.genre).toBe('ä'.repeat(2_000));
@@ -114,5 +134,29 @@ describe('listening time', () => {
     expect(minutesPerListener(120_600, 2)).toBe(1.01);
     expect(minutesPerListener(100_000, 3)).toBe(0.56);
     expect(minutesPerListener(0, 0)).toBe(0);
+  });
+
+  it('publishes as slowly as a throttled table lets it, and fails nothing', async () => {
+    let throttled = 0;
+    const slow = Object.create(dynamo) as DynamoDBDocumentClient;
+    slow.send = (async (command: { constructor: { name: string } }) => {
+      if (command.constructor.name === 'TransactWriteCommand' && (throttled += 1) % 3 !== 0) {
+        const reasons = [{ Code: 'None' }, { Code: throttled % 3 === 1 ? 'ThrottlingError' : 'TransactionConflict' }];
+        throw new TransactionCanceledException({ message: 'slow down', $metadata: {}, CancellationReasons: reasons });
+      }
+      return dynamo.send(command as never);
+    }) as never;
+    const genres = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`genre ${i}`, 100 - i]));
+    const table = new KpiTable(slow, `kpis-${n}`);
+    expect(await table.publish(day(genres), from(1))).toBe('published');
+    expect(throttled).toBeGreaterThan(6);
+    expect(await kpis.genres('2024-06-25')).toHaveLength(60);
+    const broken = Object.create(dynamo) as DynamoDBDocumentClient;
+    broken.send = (async (command: { constructor: { name: string } }) => {
+      if (command.constructor.name !== 'TransactWriteCommand') return dynamo.send(command as never);
+      const reasons = [{ Code: 'None' }, { Code: 'ValidationError' }];
+      throw new TransactionCanceledException({ message: 'no', $metadata: {}, CancellationReasons: reasons });
+    }) as never;
+    await expect(new KpiTable(broken, `kpis-${n}`).publish(day(genres), from(2))).rejects.toThrow('no');
   });
 });

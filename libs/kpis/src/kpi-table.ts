@@ -77,7 +77,8 @@ export class KpiTable {
       ...stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } })),
     ];
     for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
-      if (!(await this.writeUnderClaim(day.date, version, writes.slice(i, i + WRITES_A_TRANSACTION)))) return 'superseded';
+      if (!(await this.writeUnderClaim(day.date, version, writes.slice(i, i + WRITES_A_TRANSACTION))))
+        return 'superseded';
     }
     return (await this.putDay(dayItemOf(day, provenance))) ? 'published' : 'superseded';
   }
@@ -158,7 +159,11 @@ export class KpiTable {
       await unhurried(() => this.dynamo.send(command));
       return true;
     } catch (error) {
-      if (error instanceof TransactionCanceledException && error.CancellationReasons?.[0]?.Code === 'ConditionalCheckFailed') return false;
+      if (
+        error instanceof TransactionCanceledException &&
+        error.CancellationReasons?.[0]?.Code === 'ConditionalCheckFailed'
+      )
+        return false;
       throw error;
     }
   }

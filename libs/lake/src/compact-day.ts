@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
-import { type ObjectStore, type StoredObject, downloadAll, ensureRoom, mapLimited } from '@music/storage';
+import { type ObjectStore, type StoredObject, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
-import { LISTEN_COLUMNS, lakeDay, lakeRunPrefix } from './lake-day';
+import { LISTEN_COLUMNS, lakeDay, lakeDays, lakeRunPrefix } from './lake-day';
 
 const JOURNAL = 'compaction/';
 const journalKey = (date: string): string => `${JOURNAL}date=${date}.json`;
@@ -24,8 +24,6 @@ export const compactedRunsKey = (compactedRun: string): string => `compacted/${c
 /** No more than this is merged at a time, so that neither time nor scratch space grow with the day. Bytes. */
 const MERGED_BYTES = 512 * 2 ** 20;
 
-const LISTED_AT_ONCE = 8;
-
 /** Compacts those of some days that have more than `maxObjects`. The caller holds the turn to write the lake. Gives which. */
 export async function compactDays(
   store: ObjectStore,
@@ -36,9 +34,9 @@ export async function compactDays(
   limits: DuckDBLimits,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const counts = await mapLimited(dates, LISTED_AT_ONCE, async (date) => (await lakeDay(store, bucket, date)).length);
   const compacted: string[] = [];
-  for (const date of dates.filter((_, i) => (counts[i] ?? 0) > maxObjects)) {
+  for (const { date, objects } of await lakeDays(store, bucket, dates)) {
+    if (objects.length <= maxObjects) continue;
     signal.throwIfAborted();
     if (await compactDay(store, bucket, date, maxObjects, scratch, limits)) compacted.push(date);
   }
@@ -104,7 +102,12 @@ function smallest(objects: readonly StoredObject[]): StoredObject[] {
  * Between its first and its last step the day has listens twice, which no reader counts twice. Where the target is not
  * there, but neither is all that it replaces, another process did it all, and its target was compacted since.
  */
-async function finish(store: ObjectStore, bucket: string, { merged, target, replaced }: Compaction, journal: StoredObject): Promise<void> {
+async function finish(
+  store: ObjectStore,
+  bucket: string,
+  { merged, target, replaced }: Compaction,
+  journal: StoredObject,
+): Promise<void> {
   const there = await store.head(bucket, target);
   if (there !== undefined || (await areUnchanged(store, replaced))) {
     if (there?.size !== merged.size) await store.copy(merged, bucket, target);
@@ -129,7 +132,8 @@ function compactedRun(replaced: readonly StoredObject[]): string {
 /** The runs that objects of the lake are from, through compactions before. */
 async function runsOf(store: ObjectStore, bucket: string, objects: readonly StoredObject[]): Promise<string[]> {
   const runs = new Set<string>();
-  for (const { key } of objects) for (const run of await runsBehind(store, bucket, /\/run=([^/]+)\//.exec(key)?.[1] ?? '')) runs.add(run);
+  for (const { key } of objects)
+    for (const run of await runsBehind(store, bucket, /\/run=([^/]+)\//.exec(key)?.[1] ?? '')) runs.add(run);
   return [...runs].sort();
 }
 

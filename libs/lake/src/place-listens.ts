@@ -52,12 +52,14 @@ export async function placeListens(
     }
     for (const { date, file } of await partByDay(store, mixed, dir, limits)) dayOf(date).written.push(file);
     const earlier = await store.head(bucket, placedKey(runId));
-    for (const date of earlier === undefined ? [] : (await store.readJson<{ dates: string[] }>(earlier)).dates) dayOf(date);
+    for (const date of earlier === undefined ? [] : (await store.readJson<{ dates: string[] }>(earlier)).dates)
+      dayOf(date);
     const dates = [...days.keys()].sort();
     await store.putJson(bucket, placedKey(runId), { dates });
     await mapLimited(dates, DAYS_AT_ONCE, async (date) => {
       signal.throwIfAborted();
-      if (!(await isOurTurn())) throw new TurnIsOver(`${runId} no longer has the turn in which its listens were to be placed`);
+      if (!(await isOurTurn()))
+        throw new TurnIsOver(`${runId} no longer has the turn in which its listens were to be placed`);
       const prefix = lakeRunPrefix(date, runId);
       // Before its first attempt a run has nothing there.
       const found = earlier === undefined ? [] : await lakeDay(store, bucket, date, runId);

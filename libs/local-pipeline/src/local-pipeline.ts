@@ -58,8 +58,8 @@ export interface LocalPipelineOptions {
   readonly secureKafka?: boolean;
   /** Starts what stands between the servers and those that call them. */
   readonly proxies?: StartProxies;
-  /** Servers that start slower and are quicker with very much data. */
-  readonly forMuchData?: boolean;
+  /** A DynamoDB that starts slower and is quicker with very many items. */
+  readonly manyItems?: boolean;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -84,17 +84,21 @@ export class LocalPipeline {
     engine = 'duckdb',
     secureKafka = false,
     proxies: startProxies,
-    forMuchData = false,
+    manyItems = false,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
-    const stack = compose ? undefined : await LocalStack.start(undefined, path.join(dir, 'stack'), {
-      secureKafka,
-      proxiedKafka: startProxies !== undefined,
-      forMuchData,
-    });
+    const stack = compose
+      ? undefined
+      : await LocalStack.start(undefined, path.join(dir, 'stack'), {
+          secureKafka,
+          proxiedKafka: startProxies !== undefined,
+          manyItems,
+        });
     const inherited = Object.fromEntries(
-      Object.entries(process.env).filter(([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name)),
+      Object.entries(process.env).filter(
+        ([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name),
+      ),
     ) as Record<string, string>;
     const servers = stack?.env ?? COMPOSE_STACK;
     const stopStack = async (error: unknown) => {
@@ -195,8 +199,8 @@ export class LocalPipeline {
   }
 
   /** Waits up to 30 s until a run is in a state; throws where it is not by then. */
-  untilRunIs(state: RunState, runId: string): Promise<void> {
-    return until(`${runId} is ${state}`, async () => (await this.stores.runs.findRun(runId))?.state === state);
+  async untilRunIs(state: RunState, runId: string): Promise<void> {
+    await until(`${runId} is ${state}`, async () => (await this.stores.runs.findRun(runId))?.state === state);
   }
 
   logOf(stage: Stage): string {

@@ -3,7 +3,12 @@ import { dayAfter, referenceListen, referenceOf, referenceTable } from './index'
 // What others are held against must itself be right where it is easiest to be wrong.
 describe('the reference', () => {
   it('reads quotes, line breaks in them, empty lines and a missing last line end as RFC 4180 has them', () => {
-    expect(referenceTable('\ufeffa,b\r\n"x, ""y""\nz",\n\n""\n1,2')).toEqual([['a', 'b'], ['x, "y"\nz', ''], [''], ['1', '2']]);
+    expect(referenceTable('\ufeffa,b\r\n"x, ""y""\nz",\n\n""\n1,2')).toEqual([
+      ['a', 'b'],
+      ['x, "y"\nz', ''],
+      [''],
+      ['1', '2'],
+    ]);
   });
 
   it.each([

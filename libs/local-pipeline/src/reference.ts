@@ -32,9 +32,14 @@ interface ReferenceOptions {
 }
 
 /** Of folders that are laid out like the source bucket: all their files are one delivery. */
-export function reference(folders: string[], { kpiTimeZone = 'UTC', unknownTracks = 'keep' }: ReferenceOptions = {}): Reference {
+export function reference(
+  folders: string[],
+  { kpiTimeZone = 'UTC', unknownTracks = 'keep' }: ReferenceOptions = {},
+): Reference {
   const tables = (kind: string) =>
-    folders.flatMap((folder) => filesOf(path.join(folder, kind)).flatMap((file) => records(readFileSync(file, 'utf8'))));
+    folders.flatMap((folder) =>
+      filesOf(path.join(folder, kind)).flatMap((file) => records(readFileSync(file, 'utf8'))),
+    );
   return referenceOf(tables('streams'), tables('songs'), { kpiTimeZone, unknownTracks });
 }
 
@@ -51,7 +56,8 @@ export function referenceOf(
     const track = trimmed(row['track_id']);
     if (track === '') continue;
     const genre = orUnknown(row['track_genre']);
-    const whole = (text: string | undefined) => (/^\d{1,15}(\.0*)?$/.test(text?.trim() ?? '') ? Number(text) : undefined);
+    const whole = (text: string | undefined) =>
+      /^\d{1,15}(\.0*)?$/.test(text?.trim() ?? '') ? Number(text) : undefined;
     const song: Song = {
       song: orUnknown(row['track_name']),
       artists: orUnknown(row['artists']),
@@ -109,10 +115,19 @@ export function referenceListen(row: Row): { user: string; track: string; instan
   return instant === undefined ? 'invalid_listen_time' : { user, track, instant };
 }
 
-function referenceDay(date: string, listens: { user: string; track: string }[], catalogue: Map<string, Map<string, Song>>): ReferenceDay {
-  const genres = new Map<string, { users: Set<string>; count: number; ms: number; songs: Map<string, { song: Song; count: number }> }>();
+function referenceDay(
+  date: string,
+  listens: { user: string; track: string }[],
+  catalogue: Map<string, Map<string, Song>>,
+): ReferenceDay {
+  const genres = new Map<
+    string,
+    { users: Set<string>; count: number; ms: number; songs: Map<string, { song: Song; count: number }> }
+  >();
   for (const { user, track } of listens) {
-    const known = catalogue.get(track) ?? new Map<string, Song>([['Unknown', { song: track, artists: 'Unknown', ms: 0, popularity: -1 }]]);
+    const known =
+      catalogue.get(track) ??
+      new Map<string, Song>([['Unknown', { song: track, artists: 'Unknown', ms: 0, popularity: -1 }]]);
     for (const [genre, song] of known) {
       const kpis = genres.get(genre) ?? { users: new Set(), count: 0, ms: 0, songs: new Map() };
       kpis.users.add(user);
@@ -201,29 +216,43 @@ function filesOf(folder: string): string[] {
 }
 
 function instantOf(text: string): number | undefined {
-  const match = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?(?:(Z)|([+-])(\d\d):?(\d\d)?)?$/.exec(text);
+  const match = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?(?:(Z)|([+-])(\d\d):?(\d\d)?)?$/.exec(
+    text,
+  );
   if (match === null) return undefined;
-  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [number, number, number, number, number, number];
+  const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   const milliseconds = Number((match[7] ?? '0').padEnd(3, '0'));
   // By setUTCFullYear, since Date.UTC takes years below 100 for those of the 20th century.
   const back = new Date(Date.UTC(2000, 0, 1, hour, minute, second, milliseconds));
   back.setUTCFullYear(year, month - 1, day);
   const utc = back.getTime();
-  if (back.getUTCMonth() !== month - 1 || back.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59) return undefined;
+  if (back.getUTCMonth() !== month - 1 || back.getUTCDate() !== day || hour > 23 || minute > 59 || second > 59)
+    return undefined;
   if (year === 0) return undefined;
   if (Number(match[10] ?? 0) > 18 || Number(match[11] ?? 0) > 59) return undefined;
-  const offset = match[9] === undefined ? 0 : (match[9] === '-' ? -1 : 1) * (Number(match[10]) * 60 + Number(match[11] ?? 0));
+  const offset =
+    match[9] === undefined ? 0 : (match[9] === '-' ? -1 : 1) * (Number(match[10]) * 60 + Number(match[11] ?? 0));
   return utc - offset * 60_000;
 }
 
 const formats = new Map<string, Intl.DateTimeFormat>();
 export function referenceDate(timeZone: string, instant: number): string {
-  const format = formats.get(timeZone) ?? new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
+  const format =
+    formats.get(timeZone) ??
+    new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
   formats.set(timeZone, format);
   return format.format(instant).padStart(10, '0');
 }
 
-const trimmed = (text = ''): string => text.replace(/^[ \t\n\v\f\r\u00a0\ufeff]+/, '').replace(/[ \t\n\v\f\r\u00a0\ufeff]+$/, '');
+const trimmed = (text = ''): string =>
+  text.replace(/^[ \t\n\v\f\r\u00a0\ufeff]+/, '').replace(/[ \t\n\v\f\r\u00a0\ufeff]+$/, '');
 const orUnknown = (text: string | undefined): string => trimmed(text) || 'Unknown';
 const byBytes = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
 

@@ -96,7 +96,10 @@ export class Child {
 
   private memory(field: 'VmHWM' | 'VmRSS'): number {
     try {
-      return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0) * 1_024;
+      return (
+        Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? 0) *
+        1_024
+      );
     } catch {
       return 0;
     }
@@ -121,9 +124,13 @@ export class Child {
     const deadline = Date.now() + timeoutMs;
     while (!(await ready().catch(() => false))) {
       if (!this.running)
-        throw new Error(`${this.name} ended (${await this.exited}) before it was ready; the end of ${this.logFile}:\n${this.lastLines()}`);
+        throw new Error(
+          `${this.name} ended (${await this.exited}) before it was ready; the end of ${this.logFile}:\n${this.lastLines()}`,
+        );
       if (Date.now() > deadline)
-        throw new Error(`${this.name} was not ready within ${timeoutMs / 1000} s; the end of ${this.logFile}:\n${this.lastLines()}`);
+        throw new Error(
+          `${this.name} was not ready within ${timeoutMs / 1000} s; the end of ${this.logFile}:\n${this.lastLines()}`,
+        );
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }

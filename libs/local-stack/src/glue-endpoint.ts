@@ -69,7 +69,8 @@ export class GlueEndpoint {
   static async start(env: Readonly<Record<string, string>>): Promise<GlueEndpoint> {
     const stack = path.join(workspaceRoot(), '.stack');
     const bin = path.join(stack, 'venv', 'bin');
-    if (!existsSync(path.join(bin, 'spark-submit'))) throw new Error(`PySpark is not in ${bin}: run \`node tools/set-up.mjs spark\``);
+    if (!existsSync(path.join(bin, 'spark-submit')))
+      throw new Error(`PySpark is not in ${bin}: run \`node tools/set-up.mjs spark\``);
     const dir = await mkdtemp(path.join(tmpdir(), 'music-glue-'));
     const server = createServer();
     const endpoint = new GlueEndpoint(server, dir, {
@@ -218,7 +219,14 @@ export class GlueEndpoint {
       'spark',
       'spark-submit',
       [
-        ...['--master', 'local[2]', '--driver-memory', '1g', '--properties-file', path.join(root, 'glue', 'spark-defaults.conf')],
+        ...[
+          '--master',
+          'local[2]',
+          '--driver-memory',
+          '1g',
+          '--properties-file',
+          path.join(root, 'glue', 'spark-defaults.conf'),
+        ],
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
         ...['--conf', `spark.local.dir=${dir}`],
         path.join(dir, 'script.py'),

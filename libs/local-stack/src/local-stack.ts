@@ -14,7 +14,7 @@ export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
 export type Server = (typeof SERVERS)[number];
 
 const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
-/** Starts sooner, and gets through little data sooner; the servers are slower for it with very much. */
+/** Starts sooner, and gets through little data sooner; DynamoDB is slower for it with very many items. */
 const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
 const KAFKA_USER = 'music';
@@ -36,17 +36,18 @@ export class LocalStack {
     /** Kafka speaks TLS and wants a SCRAM login, with this password. */
     private readonly kafkaPassword: string | undefined,
     private readonly proxiedKafka: ProxiedKafka | undefined,
-    private readonly forMuchData: boolean,
+    private readonly manyItems: boolean,
   ) {}
 
   static async start(
     servers: readonly Server[] = SERVERS,
     dir?: string,
-    { secureKafka = false, proxiedKafka = false, forMuchData = false } = {},
+    { secureKafka = false, proxiedKafka = false, manyItems = false } = {},
   ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
-      if (!existsSync(path.join(jars, server))) throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
+      if (!existsSync(path.join(jars, server)))
+        throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
     }
     const stack = new LocalStack(
       dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
@@ -54,7 +55,7 @@ export class LocalStack {
       dir === undefined,
       secureKafka ? randomBytes(16).toString('hex') : undefined,
       proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
-      forMuchData,
+      manyItems,
     );
     await mkdir(stack.dir, { recursive: true });
     try {
@@ -78,7 +79,11 @@ export class LocalStack {
 
   /** What the AWS SDK and the services need to find this stack. */
   get env(): Record<string, string> {
-    const env: Record<string, string> = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' };
+    const env: Record<string, string> = {
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: 'local',
+      AWS_SECRET_ACCESS_KEY: 'local',
+    };
     if (this.ports.has('kafka')) env['KAFKA_BROKERS'] = this.brokers;
     if (this.kafkaPassword !== undefined)
       Object.assign(env, {
@@ -90,7 +95,10 @@ export class LocalStack {
       });
     if (this.ports.has('dynamodb')) env['AWS_ENDPOINT_URL_DYNAMODB'] = `http://${HOST}:${this.ports.get('dynamodb')}`;
     if (this.ports.has('s3'))
-      Object.assign(env, { AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`, S3_FORCE_PATH_STYLE: 'true' });
+      Object.assign(env, {
+        AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`,
+        S3_FORCE_PATH_STYLE: 'true',
+      });
     return env;
   }
 
@@ -100,14 +108,21 @@ export class LocalStack {
     this.ports.set(server, port);
     const data = path.join(this.dir, server);
     await mkdir(data, { recursive: true });
-    const args = await { kafka: () => this.kafka(port, data), dynamodb: () => this.dynamodb(port), s3: () => this.s3(port, data) }[
-      server
-    ]();
-    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...(this.forMuchData ? [] : [QUICK_START]), ...args], {
-      env: process.env,
-      logFile: path.join(this.dir, `${server}.log`),
-      cwd: data,
-    });
+    const args = await {
+      kafka: () => this.kafka(port, data),
+      dynamodb: () => this.dynamodb(port),
+      s3: () => this.s3(port, data),
+    }[server]();
+    const child = Child.spawn(
+      server,
+      'java',
+      [...SMALL_JVM, ...(server === 'dynamodb' && this.manyItems ? [] : [QUICK_START]), ...args],
+      {
+        env: process.env,
+        logFile: path.join(this.dir, `${server}.log`),
+        cwd: data,
+      },
+    );
     this.children.set(server, child);
     await child.until(server === 'kafka' ? () => this.answersKafka(port) : () => answersHttp(port));
   }
@@ -166,7 +181,9 @@ export class LocalStack {
         'format',
         // In one argument, since an id may begin with a hyphen.
         `--cluster-id=${randomBytes(16).toString('base64url')}`,
-        ...(this.kafkaPassword === undefined ? [] : [`--add-scram=SCRAM-SHA-512=[name=${KAFKA_USER},password=${this.kafkaPassword}]`]),
+        ...(this.kafkaPassword === undefined
+          ? []
+          : [`--add-scram=SCRAM-SHA-512=[name=${KAFKA_USER},password=${this.kafkaPassword}]`]),
         '-c',
         config,
       ]);
@@ -182,7 +199,16 @@ export class LocalStack {
   private async kafkaSecurity(data: string): Promise<Record<string, string>> {
     const password = this.kafkaPassword;
     if (password === undefined) return {};
-    const store = ['-alias', 'broker', '-keystore', path.join(data, 'broker.p12'), '-storetype', 'PKCS12', '-storepass', password];
+    const store = [
+      '-alias',
+      'broker',
+      '-keystore',
+      path.join(data, 'broker.p12'),
+      '-storetype',
+      'PKCS12',
+      '-storepass',
+      password,
+    ];
     const keytool = promisify(execFile);
     await keytool('keytool', [
       '-genkeypair',
@@ -218,7 +244,12 @@ export class LocalStack {
             ssl: { ca: [await readFile(this.certificate, 'utf8')] },
             sasl: { mechanism: 'scram-sha-512' as const, username: KAFKA_USER, password: this.kafkaPassword },
           };
-    const kafka = new Kafka({ brokers: [`${HOST}:${port}`], logLevel: logLevel.NOTHING, retry: { retries: 0 }, ...secure });
+    const kafka = new Kafka({
+      brokers: [`${HOST}:${port}`],
+      logLevel: logLevel.NOTHING,
+      retry: { retries: 0 },
+      ...secure,
+    });
     const admin = kafka.admin();
     try {
       await admin.connect();

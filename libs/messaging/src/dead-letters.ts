@@ -22,7 +22,11 @@ export function isOfRun(key: string, runId: string): boolean {
 const placeOf = ({ partition, offset }: TopicMessage) => `${partition}/${offset}`;
 
 /** All dead letters that the topics still keep, oldest first. */
-export async function listDeadLetters(kafka: Kafka, runs: RunStore, stages: readonly Stage[] = STAGES): Promise<DeadLetter[]> {
+export async function listDeadLetters(
+  kafka: Kafka,
+  runs: RunStore,
+  stages: readonly Stage[] = STAGES,
+): Promise<DeadLetter[]> {
   const messages: TopicMessage[] = [];
   await readTopics(kafka, stages.map(deadLetterTopic), (message) => messages.push(message));
   const letters = messages.map(async (message) => ({
@@ -37,7 +41,11 @@ export async function listDeadLetters(kafka: Kafka, runs: RunStore, stages: read
 }
 
 /** Those that were not put back, oldest first. */
-export async function listOpenDeadLetters(kafka: Kafka, runs: RunStore, stages?: readonly Stage[]): Promise<DeadLetter[]> {
+export async function listOpenDeadLetters(
+  kafka: Kafka,
+  runs: RunStore,
+  stages?: readonly Stage[],
+): Promise<DeadLetter[]> {
   return (await listDeadLetters(kafka, runs, stages)).filter(({ replayed }) => !replayed);
 }
 
@@ -47,7 +55,12 @@ export async function replay(kafka: Kafka, runs: RunStore, letters: readonly Dea
   for (const { topic, message } of letters) {
     const headers = Object.fromEntries(Object.entries(message.headers).filter(([name]) => !ours.has(name)));
     await publish(kafka, [
-      { topic, key: message.key, value: message.value, headers: { ...headers, [REPLAYED_HEADER]: new Date().toISOString() } },
+      {
+        topic,
+        key: message.key,
+        value: message.value,
+        headers: { ...headers, [REPLAYED_HEADER]: new Date().toISOString() },
+      },
     ]);
     await runs.outbox.markReplayed(message.topic, placeOf(message), new Date());
   }

@@ -67,7 +67,12 @@ function answeringSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, tim
 }
 
 /** Keeps trying what needs a broker until it succeeds or `signal` is aborted, a growing while apart. */
-export async function untilConnected(what: string, connect: () => Promise<void>, log: Log, signal: AbortSignal): Promise<boolean> {
+export async function untilConnected(
+  what: string,
+  connect: () => Promise<void>,
+  log: Log,
+  signal: AbortSignal,
+): Promise<boolean> {
   for (let delay = 200; !signal.aborted; delay = Math.min(delay * 2, 5_000)) {
     try {
       await connect();

@@ -45,7 +45,14 @@ describe('the way over Kafka', () => {
     transport = new KafkaTransport(
       kafka,
       outbox,
-      { stage: 'sensor', groupId: 'spec', inPlaceDelaysMs: [10], retryDelaysMs: [300, 600], concurrency: 3, sessionTimeoutMs: 10_000 },
+      {
+        stage: 'sensor',
+        groupId: 'spec',
+        inPlaceDelaysMs: [10],
+        retryDelaysMs: [300, 600],
+        concurrency: 3,
+        sessionTimeoutMs: 10_000,
+      },
       silent,
       (outcome) => outcomes.push(outcome),
     );
@@ -85,7 +92,8 @@ describe('the way over Kafka', () => {
   });
 
   const was = (runId: string) => handled.some((each) => each.runId === runId);
-  const deadLetters = async (key: string) => (await listDeadLetters(kafka, runs, ['sensor'])).filter(({ message }) => message.key === key);
+  const deadLetters = async (key: string) =>
+    (await listDeadLetters(kafka, runs, ['sensor'])).filter(({ message }) => message.key === key);
 
   it('hands an event and its trace to the handler, and commits after it', async () => {
     const runId = nextRun();
@@ -159,11 +167,20 @@ describe('the way over Kafka', () => {
 
   it.each([
     ['not JSON', '{'],
-    ['of an unknown type', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.unheard')],
-    ['of another topic', toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.failed')],
+    [
+      'of an unknown type',
+      toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.unheard'),
+    ],
+    [
+      'of another topic',
+      toJson(requested('scheduled__2024-06-25')).replaceAll('music.run.requested', 'music.run.failed'),
+    ],
     ['out of its schema', toJson(requested('scheduled__2024-06-25')).replaceAll(DAY, 'someday')],
     ['of a future version of CloudEvents', toJson(requested('scheduled__2024-06-25')).replaceAll('"1.0"', '"2.0"')],
-    ['of a future version of ours', toJson(requested('scheduled__2024-06-25')).replaceAll('"logicalDate"', '"priority":1,"logicalDate"')],
+    [
+      'of a future version of ours',
+      toJson(requested('scheduled__2024-06-25')).replaceAll('"logicalDate"', '"priority":1,"logicalDate"'),
+    ],
     ['empty', ''],
     ['of a megabyte', 'x'.repeat(1_000_000)],
   ])('holds nothing up when a message is %s', async (what, value) => {

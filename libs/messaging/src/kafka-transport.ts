@@ -78,7 +78,9 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
       const committed = await admin.fetchOffsets({ groupId, topics });
       const lags: [{ topic: string }, number][] = [];
       for (const { topic, partitions } of committed) {
-        const ends = new Map((await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => [partition, { low, high }]));
+        const ends = new Map(
+          (await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => [partition, { low, high }]),
+        );
         // -1: nothing was committed yet, so all of it waits.
         const waiting = partitions.map(({ partition, offset }) => {
           const { low = '0', high = '0' } = ends.get(partition) ?? {};
@@ -132,7 +134,9 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
             partitionsConsumedConcurrently: this.options.concurrency,
             eachMessage: async (payload) => {
               if (this.stopping.signal.aborted) throw new Error('the service is stopping');
-              const handling = this.withHeartbeats(payload, () => handle(payload)).then(() => commit(consumer, payload));
+              const handling = this.withHeartbeats(payload, () => handle(payload)).then(() =>
+                commit(consumer, payload),
+              );
               this.inFlight.add(handling);
               try {
                 await handling;
@@ -157,7 +161,10 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
   /** Keeps the membership while a handler works. */
   private async withHeartbeats(payload: EachMessagePayload, work: () => Promise<void>): Promise<void> {
     // A heartbeat fails when the group is being rebalanced; then the commit fails too, and the message comes again.
-    const timer = setInterval(() => void payload.heartbeat().catch(() => undefined), this.options.sessionTimeoutMs / 10);
+    const timer = setInterval(
+      () => void payload.heartbeat().catch(() => undefined),
+      this.options.sessionTimeoutMs / 10,
+    );
     try {
       await work();
     } finally {
@@ -186,7 +193,11 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
       if (this.stopping.signal.aborted) throw error;
       const reason = describeError(error);
       const attempt = Number(headers[RETRY.attempt] ?? 0) + 1;
-      const again = event !== undefined && event.topic === topic && !isLasting(error) && attempt <= this.options.retryDelaysMs.length;
+      const again =
+        event !== undefined &&
+        event.topic === topic &&
+        !isLasting(error) &&
+        attempt <= this.options.retryDelaysMs.length;
       if (again) {
         await this.outbox.send([this.retry(original, attempt, reason)]);
       } else {
@@ -197,7 +208,10 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
         await this.outbox.send([deadLetter(this.options.stage, original, reason)]);
       }
       this.observe(again ? 'retried' : 'dead_lettered', topic);
-      this.log[again ? 'warn' : 'error']({ topic, key: original.key, reason, attempt }, again ? 'will be tried again' : 'is a dead letter');
+      this.log[again ? 'warn' : 'error'](
+        { topic, key: original.key, reason, attempt },
+        again ? 'will be tried again' : 'is a dead letter',
+      );
     }
   }
 
@@ -248,7 +262,9 @@ async function commit(consumer: Consumer, { topic, partition, message }: EachMes
 
 export function headersOf({ message }: Pick<EachMessagePayload, 'message'>): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(message.headers ?? {}).flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
+    Object.entries(message.headers ?? {}).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, String(value)]],
+    ),
   );
 }
 

@@ -14,7 +14,8 @@ export async function publish(kafka: Kafka, messages: readonly PlainMessage[]): 
   const producer = kafka.producer({ allowAutoTopicCreation: false });
   await producer.connect();
   try {
-    for (const { topic, key, value, headers } of messages) await producer.send({ topic, acks: -1, messages: [{ key, value, headers }] });
+    for (const { topic, key, value, headers } of messages)
+      await producer.send({ topic, acks: -1, messages: [{ key, value, headers }] });
   } finally {
     await producer.disconnect();
   }

@@ -2,7 +2,11 @@ import type { TopicSpec } from '@music/events';
 import type { Kafka } from 'kafkajs';
 
 /** Creates topics that are not there. Gives the names of those that were created. */
-export async function ensureTopics(kafka: Kafka, specs: readonly TopicSpec[], replicationFactor: number): Promise<string[]> {
+export async function ensureTopics(
+  kafka: Kafka,
+  specs: readonly TopicSpec[],
+  replicationFactor: number,
+): Promise<string[]> {
   const admin = kafka.admin();
   await admin.connect();
   try {

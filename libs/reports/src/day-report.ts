@@ -2,7 +2,12 @@ import type { GenreItem, KpiTable, TopGenre, TopSong } from '@music/kpis';
 
 export interface GenreReport extends Pick<
   GenreItem,
-  'genre' | 'listen_count' | 'unique_listeners' | 'total_listening_ms' | 'total_listening_time' | 'avg_listening_time_per_user'
+  | 'genre'
+  | 'listen_count'
+  | 'unique_listeners'
+  | 'total_listening_ms'
+  | 'total_listening_time'
+  | 'avg_listening_time_per_user'
 > {
   readonly top_songs: readonly Omit<TopSong, 'genre'>[];
 }
@@ -23,7 +28,11 @@ export interface DayReport {
 export async function dayReport(kpis: KpiTable, date: string): Promise<DayReport | undefined> {
   const day = await kpis.readDay(date);
   if (day === undefined) return undefined;
-  const [genres, topGenres, topSongs] = await Promise.all([kpis.genres(date), kpis.topGenres(date, 5), kpis.topSongs(date)]);
+  const [genres, topGenres, topSongs] = await Promise.all([
+    kpis.genres(date),
+    kpis.topGenres(date, 5),
+    kpis.topSongs(date),
+  ]);
   const songsOf = new Map<string, Omit<TopSong, 'genre'>[]>();
   for (const { genre, rank, track_id, song, artists, listen_count } of topSongs)
     songsOf.set(genre, [...(songsOf.get(genre) ?? []), { rank, track_id, song, artists, listen_count }]);

@@ -46,18 +46,23 @@ export async function explain(
   };
   const lineage: LineageRun[] = [];
   for (const [folder, lake_bytes] of bytes) {
-    for (const run_id of await runsBehind(objects, lakeBucket, folder)) lineage.push(await lineageOf(run_id, lake_bytes));
+    for (const run_id of await runsBehind(objects, lakeBucket, folder))
+      lineage.push(await lineageOf(run_id, lake_bytes));
   }
   const songs = (await manifestOf(day.run_id))?.manifest.songs ?? [];
   return { day, kpis: item, catalogue: songs.map(({ key, etag }) => `${key} ${etag}`), runs: lineage };
 
   async function lineageOf(run_id: string, lake_bytes: number): Promise<LineageRun> {
     const found = await manifestOf(run_id);
-    const ledger = await runs.files.find((found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+    const ledger = await runs.files.find(
+      (found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),
+    );
     const files = (found?.manifest.streams ?? []).flatMap(({ versionId, ...file }) => {
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       if (entry?.runId !== run_id || (entry.state !== 'archived' && entry.state !== 'passed')) return [];
-      return [{ key: file.key, version: entry.version, version_id: versionId, sha256: entry.sha256, now_at: entry.movedTo }];
+      return [
+        { key: file.key, version: entry.version, version_id: versionId, sha256: entry.sha256, now_at: entry.movedTo },
+      ];
     });
     const manifest = found === undefined ? undefined : `s3://${found.ref.bucket}/${found.ref.key}`;
     return { run_id, lake_bytes, manifest, files };

@@ -37,7 +37,10 @@ export async function requestBackfill({ kafka }: Pick<Stores, 'kafka'>, from: st
 export async function waitForRun(
   { runs }: Pick<Stores, 'runs'>,
   runId: string,
-  { timeoutMs = Infinity, onState = () => undefined }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {},
+  {
+    timeoutMs = Infinity,
+    onState = () => undefined,
+  }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {},
 ): Promise<Run | undefined> {
   const deadline = Date.now() + timeoutMs;
   for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 200))) {
@@ -51,6 +54,11 @@ export async function waitForRun(
 
 /** The calendar day before now, in a zone: what a daily run is for. */
 export function yesterday(timeZone: string, now = new Date()): string {
-  const parts = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(now);
+  const parts = new Intl.DateTimeFormat('en-CA', {
+    timeZone,
+    year: 'numeric',
+    month: '2-digit',
+    day: '2-digit',
+  }).format(now);
   return new Date(Date.parse(`${parts}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
 }

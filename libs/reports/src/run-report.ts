@@ -2,7 +2,15 @@ import type { RowCounts } from '@music/contracts';
 import { FILE_REASONS } from '@music/contracts';
 import { STAGES, type Stage, fromJson } from '@music/events';
 import type { KpiJobSummary } from '@music/job-runners';
-import { LEFT_REASONS, type LedgerEntry, type Manifest, type ManifestFile, type Run, TERMINAL, versionOf } from '@music/runs';
+import {
+  LEFT_REASONS,
+  type LedgerEntry,
+  type Manifest,
+  type ManifestFile,
+  type Run,
+  TERMINAL,
+  versionOf,
+} from '@music/runs';
 import type { Stores } from '@music/service';
 
 /** What became of one object below `streams/`. */
@@ -60,9 +68,12 @@ export async function runReport(
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   const manifest = run.manifest === undefined ? undefined : await objects.readJson<Manifest>(run.manifest);
-  const ledger = await runs.files.find((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })));
+  const ledger = await runs.files.find(
+    (manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),
+  );
   const published = run.job?.summary !== undefined && (run.state === 'published' || run.state === 'completed');
-  const summary = published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
+  const summary =
+    published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
   const stages = STAGES.map((stage) => stageReport(stage, run));
   const lastEnd = stages
     .map(({ ended_at }) => ended_at ?? '')
@@ -94,7 +105,11 @@ export async function runReport(
   };
 }
 
-async function stalledStages(runs: Stores['runs'], runId: string, stallMs: number): Promise<NonNullable<RunReport['stalled']>> {
+async function stalledStages(
+  runs: Stores['runs'],
+  runId: string,
+  stallMs: number,
+): Promise<NonNullable<RunReport['stalled']>> {
   const stalled = [];
   for (const stage of STAGES) {
     const times = (await runs.work.list(stage))
@@ -113,7 +128,8 @@ function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined
     return {
       key: file.key,
       state: 'released',
-      detail: foreign && entry !== undefined ? `${entry.runId} took it` : 'it stays where it is and a later run takes it',
+      detail:
+        foreign && entry !== undefined ? `${entry.runId} took it` : 'it stays where it is and a later run takes it',
       rows: entry?.rows,
     };
   }

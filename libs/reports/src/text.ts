@@ -29,7 +29,8 @@ export function table(head: readonly string[], rows: readonly (readonly Cell[])[
     style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
     colAligns: numeric.map((is) => (is ? 'right' : 'left')),
   });
-  for (const row of rows) made.push(row.map((cell) => (typeof cell === 'number' ? number(cell) : printable(cell ?? ''))));
+  for (const row of rows)
+    made.push(row.map((cell) => (typeof cell === 'number' ? number(cell) : printable(cell ?? ''))));
   return made
     .toString()
     .split('\n')

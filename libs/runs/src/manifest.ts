@@ -44,7 +44,13 @@ export interface Manifest {
  * Tells one version of an object from every other by what a listing shows, so also in a bucket without versions. The same
  * content written twice within a second is one version.
  */
-export function versionOf({ etag, lastModified }: { readonly etag: string; readonly lastModified: string | Date }): string {
+export function versionOf({
+  etag,
+  lastModified,
+}: {
+  readonly etag: string;
+  readonly lastModified: string | Date;
+}): string {
   return `${etag}@${new Date(lastModified).toISOString().slice(0, 19)}Z`;
 }
 

@@ -16,12 +16,18 @@ export interface OwedMessage extends OutboxMessage {
 }
 
 /** The message that carries an event, in the trace of the message that led to it. */
-export function messageOf(event: Envelope, cause?: { readonly headers: Readonly<Record<string, string>> }): OutboxMessage {
+export function messageOf(
+  event: Envelope,
+  cause?: { readonly headers: Readonly<Record<string, string>> },
+): OutboxMessage {
   return {
     id: event.id,
     topic: event.topic,
     key: event.key,
     value: toJson(event),
-    headers: { 'content-type': 'application/cloudevents+json', traceparent: nextTraceparent(cause?.headers['traceparent']) },
+    headers: {
+      'content-type': 'application/cloudevents+json',
+      traceparent: nextTraceparent(cause?.headers['traceparent']),
+    },
   };
 }

@@ -27,7 +27,10 @@ export function pipelineRunsTable(name: string): CreateTableCommandInput {
   return {
     TableName: name,
     BillingMode: 'PAY_PER_REQUEST',
-    AttributeDefinitions: ['pk', 'sk', 'list', 'requestedAt'].map((AttributeName) => ({ AttributeName, AttributeType: 'S' as const })),
+    AttributeDefinitions: ['pk', 'sk', 'list', 'requestedAt'].map((AttributeName) => ({
+      AttributeName,
+      AttributeType: 'S' as const,
+    })),
     KeySchema: [
       { AttributeName: 'pk', KeyType: 'HASH' },
       { AttributeName: 'sk', KeyType: 'RANGE' },
@@ -53,6 +56,9 @@ export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableComm
     if (error instanceof ResourceInUseException) return false;
     throw error;
   }
-  await waitUntilTableExists({ client: dynamo, maxWaitTime: 120, minDelay: 0.1, maxDelay: 2 }, { TableName: input.TableName });
+  await waitUntilTableExists(
+    { client: dynamo, maxWaitTime: 120, minDelay: 0.1, maxDelay: 2 },
+    { TableName: input.TableName },
+  );
   return true;
 }

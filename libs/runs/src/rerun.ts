@@ -1,4 +1,12 @@
-import { BatchCombined, type Envelope, KpisPublished, RunValidated, type Stage, StreamsSensed, envelope } from '@music/events';
+import {
+  BatchCombined,
+  type Envelope,
+  KpisPublished,
+  RunValidated,
+  type Stage,
+  StreamsSensed,
+  envelope,
+} from '@music/events';
 import { messageOf } from './outbox-message';
 import type { Batch, Run, RunState } from './run';
 import type { RunStore } from './store/run-store';
@@ -34,15 +42,18 @@ export async function rerun(store: RunStore, runId: string, from: RerunStage): P
     throw new CannotRerun(
       `${runId} is ${run.state}: \`music-kpis backfill\` computes days again, \`music-kpis run --force\` takes files again`,
     );
-  if (run.state !== 'rejected' && run.state !== 'failed') throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
+  if (run.state !== 'rejected' && run.state !== 'failed')
+    throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
   const batches = await store.batches.list(runId);
   const events = eventsFor(run, batches, from);
   if (from === 'combiner' || from === 'validator')
-    for (const { batch } of batches) await store.batches.reset(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
+    for (const { batch } of batches)
+      await store.batches.reset(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
   const messages = events.map((event) => messageOf(event));
   // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
   const last = messages.splice(-MESSAGES_A_TRANSACTION);
-  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION) await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
+  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION)
+    await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
   const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last);
   if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
 }
@@ -50,7 +61,9 @@ export async function rerun(store: RunStore, runId: string, from: RerunStage): P
 function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {
   const { runId, manifest } = run;
   const missing = (what: string): CannotRerun =>
-    new CannotRerun(`${runId} never got as far as the ${from}: it has no ${what}; begin at an earlier stage, or ask for a new run`);
+    new CannotRerun(
+      `${runId} never got as far as the ${from}: it has no ${what}; begin at an earlier stage, or ask for a new run`,
+    );
   if (manifest === undefined) throw missing('manifest');
   if (batches.length < (run.batches ?? Infinity)) throw missing('batches');
   switch (from) {
@@ -68,7 +81,10 @@ function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envel
       return [envelope(RunValidated, 'cli', { runId, manifest, passedFiles, rows: run.rows?.kept ?? 0 })];
     }
     case 'archiver':
-      if (run.job?.summary === undefined || run.version === undefined || run.days === undefined) throw missing('published days');
-      return [envelope(KpisPublished, 'cli', { runId, summary: run.job.summary, days: run.days, version: run.version })];
+      if (run.job?.summary === undefined || run.version === undefined || run.days === undefined)
+        throw missing('published days');
+      return [
+        envelope(KpisPublished, 'cli', { runId, summary: run.job.summary, days: run.days, version: run.version }),
+      ];
   }
 }

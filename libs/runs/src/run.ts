@@ -2,7 +2,17 @@ import type { RowCounts } from '@music/contracts';
 import type { ObjectRef, Stage } from '@music/events';
 
 /** Where a run stands. The last four end it; `failed` can be resumed by replaying its dead letter. */
-export const RUN_STATES = ['pending', 'frozen', 'sensed', 'validated', 'published', 'completed', 'rejected', 'skipped', 'failed'] as const;
+export const RUN_STATES = [
+  'pending',
+  'frozen',
+  'sensed',
+  'validated',
+  'published',
+  'completed',
+  'rejected',
+  'skipped',
+  'failed',
+] as const;
 export type RunState = (typeof RUN_STATES)[number];
 
 export const TERMINAL: ReadonlySet<RunState> = new Set<RunState>(['completed', 'rejected', 'skipped', 'failed']);

@@ -66,7 +66,8 @@ export class StageWorker {
     private readonly flush: () => Promise<void>,
     private readonly log: WorkLogger,
     /** Told how each piece ended, and after how many seconds. */
-    private readonly observe: (outcome: 'done' | 'again' | 'retried' | 'given_up', seconds: number) => void = () => undefined,
+    private readonly observe: (outcome: 'done' | 'again' | 'retried' | 'given_up', seconds: number) => void = () =>
+      undefined,
   ) {}
 
   /** Whether it could look for work when it last tried. */
@@ -86,7 +87,12 @@ export class StageWorker {
   /** Remembers what an event asks for; then its offset may be committed. */
   async accept(event: Envelope, headers: Readonly<Record<string, string>>): Promise<void> {
     if (headers[REPLAYED_HEADER] !== undefined) await this.reopen(event.data.runId);
-    await this.store.work.offer(this.options.stage, { id: event.id, topic: event.topic, message: toJson(event), headers });
+    await this.store.work.offer(this.options.stage, {
+      id: event.id,
+      topic: event.topic,
+      message: toJson(event),
+      headers,
+    });
     this.ring();
   }
 
@@ -112,7 +118,10 @@ export class StageWorker {
         if (this.stopped) return;
         if (this.rung) this.ring();
         else
-          this.timer = setTimeout(() => this.ring(), Math.min(this.options.sweepMs, Math.max(1, dueInMs ?? this.options.sweepMs))).unref();
+          this.timer = setTimeout(
+            () => this.ring(),
+            Math.min(this.options.sweepMs, Math.max(1, dueInMs ?? this.options.sweepMs)),
+          ).unref();
       });
   }
 
@@ -153,9 +162,12 @@ export class StageWorker {
   }
 
   private noteStalled(items: readonly WorkItem[], now: number): void {
-    const stalled = items.filter(({ id, progressAt = now }) => now - (this.active.get(id)?.progressAt ?? progressAt) > this.options.stallMs);
+    const stalled = items.filter(
+      ({ id, progressAt = now }) => now - (this.active.get(id)?.progressAt ?? progressAt) > this.options.stallMs,
+    );
     for (const { id, message } of stalled) {
-      if (!this.stalledWork.has(id)) this.log.warn({ work: id, runId: fromJson(message).data.runId }, 'work gets nowhere');
+      if (!this.stalledWork.has(id))
+        this.log.warn({ work: id, runId: fromJson(message).data.runId }, 'work gets nowhere');
     }
     this.stalledWork.clear();
     for (const { id } of stalled) this.stalledWork.add(id);
@@ -192,7 +204,8 @@ export class StageWorker {
       error: (more, message) => this.log.error({ ...fields, ...more }, message),
     };
     const began = performance.now();
-    const observe = (outcome: Parameters<typeof this.observe>[0]) => this.observe(outcome, (performance.now() - began) / 1_000);
+    const observe = (outcome: Parameters<typeof this.observe>[0]) =>
+      this.observe(outcome, (performance.now() - began) / 1_000);
     const renewal = setInterval(() => {
       this.store.work.renew(stage, item.id, this.owner, Date.now() + leaseMs, entry.progressAt).then(
         (held) => {
@@ -226,7 +239,11 @@ export class StageWorker {
       } else if (isLasting(error) || attempts >= maxAttempts) {
         log.error({ error: describeError(error), attempts }, 'giving up');
         observe('given_up');
-        await this.giveUp(item, event, isLasting(error) ? describeError(error) : `after ${attempts} tries: ${describeError(error)}`);
+        await this.giveUp(
+          item,
+          event,
+          isLasting(error) ? describeError(error) : `after ${attempts} tries: ${describeError(error)}`,
+        );
       } else {
         const delay = Math.min(this.options.retryMs * 2 ** (attempts - 1), MAX_RETRY_MS);
         log.warn({ error: describeError(error), attempts, delay }, 'did not succeed; trying again');
@@ -247,7 +264,11 @@ export class StageWorker {
   /** Fails the run, in one step with the dead letter; then the work is no longer remembered. */
   private async giveUp(item: WorkItem, event: Envelope, reason: string): Promise<void> {
     const { stage } = this.options;
-    const dead = deadLetter(stage, { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers }, reason);
+    const dead = deadLetter(
+      stage,
+      { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers },
+      reason,
+    );
     await failRun(this.store, stage, event, reason, item.headers, [dead]);
     await this.store.work.finish(stage, item.id, this.owner);
     await this.flush();

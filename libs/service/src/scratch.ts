@@ -7,7 +7,8 @@ export async function openScratch(root: string, service: string): Promise<string
   await mkdir(root, { recursive: true });
   for (const name of await readdir(root)) {
     const pid = Number(new RegExp(`^${service}-(\\d+)$`).exec(name)?.[1]);
-    if (pid === process.pid || (Number.isInteger(pid) && !isAlive(pid))) await rm(path.join(root, name), { recursive: true, force: true });
+    if (pid === process.pid || (Number.isInteger(pid) && !isAlive(pid)))
+      await rm(path.join(root, name), { recursive: true, force: true });
   }
   await mkdir(own, { recursive: true });
   return own;

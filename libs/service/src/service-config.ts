@@ -28,7 +28,10 @@ export class StoresConfig {
   @IsBoolean()
   kafkaTls: boolean = false;
 
-  @Setting('KAFKA_CA_FILE', 'PEM file of the authority that signed the certificates of Kafka, where this system does not know it')
+  @Setting(
+    'KAFKA_CA_FILE',
+    'PEM file of the authority that signed the certificates of Kafka, where this system does not know it',
+  )
   @IsOptional()
   @IsString()
   kafkaCaFile?: string;
@@ -59,7 +62,10 @@ export class StoresConfig {
   @Matches(/^[a-z]{2}(-[a-z]+)+-\d$/)
   awsRegion: string = 'us-east-1';
 
-  @Setting('CALL_TIMEOUT_SECONDS', 'a connection to AWS or Kafka that gives no answer for so long is given up, and the call made again')
+  @Setting(
+    'CALL_TIMEOUT_SECONDS',
+    'a connection to AWS or Kafka that gives no answer for so long is given up, and the call made again',
+  )
   @IsNumber()
   @Min(5)
   @Max(900)
@@ -73,7 +79,10 @@ export class StoresConfig {
   @Matches(BUCKET)
   sourceBucket: string = 'music-source';
 
-  @Setting('SOURCE_VERSIONS', 'whether set-up makes the source bucket keep versions, so that a replaced file can still be read')
+  @Setting(
+    'SOURCE_VERSIONS',
+    'whether set-up makes the source bucket keep versions, so that a replaced file can still be read',
+  )
   @IsBoolean()
   sourceVersions: boolean = true;
 
@@ -105,7 +114,10 @@ export class StoresConfig {
   @IsTimeZone()
   kpiTimeZone: string = 'UTC';
 
-  @Setting('STALL_MINUTES', 'work that gets nowhere for so long is told by `status`, the metric music_work_stalled and an alert')
+  @Setting(
+    'STALL_MINUTES',
+    'work that gets nowhere for so long is told by `status`, the metric music_work_stalled and an alert',
+  )
   @IsNumber()
   @Min(0.01)
   @Max(1_440)

@@ -1,4 +1,9 @@
-import { BucketAlreadyOwnedByYou, CreateBucketCommand, HeadBucketCommand, PutBucketVersioningCommand } from '@aws-sdk/client-s3';
+import {
+  BucketAlreadyOwnedByYou,
+  CreateBucketCommand,
+  HeadBucketCommand,
+  PutBucketVersioningCommand,
+} from '@aws-sdk/client-s3';
 import { topicSpecs } from '@music/events';
 import { kpiTable } from '@music/kpis';
 import { ensureTopics } from '@music/messaging';
@@ -7,7 +12,11 @@ import type { StoresConfig } from './service-config';
 import type { Stores } from './stores';
 
 export interface SetUpReport {
-  readonly created: { readonly buckets: readonly string[]; readonly tables: readonly string[]; readonly topics: readonly string[] };
+  readonly created: {
+    readonly buckets: readonly string[];
+    readonly tables: readonly string[];
+    readonly topics: readonly string[];
+  };
 }
 
 /** Creates the buckets, tables and topics that are not there. Services create none. Safe to repeat. */
@@ -35,7 +44,9 @@ async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<strin
   }
   // With versions, what a run froze stays readable when a file is replaced.
   if (config.sourceVersions && created.includes(config.sourceBucket))
-    await s3.send(new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }));
+    await s3.send(
+      new PutBucketVersioningCommand({ Bucket: config.sourceBucket, VersioningConfiguration: { Status: 'Enabled' } }),
+    );
   return created;
 }
 

@@ -22,7 +22,11 @@ export class WrongSettings extends Error {
 export function Setting(env: string, help: string): PropertyDecorator {
   return (target, property) => {
     const specs = (Reflect.getMetadata(SETTINGS, target) ?? []) as SettingSpec[];
-    Reflect.defineMetadata(SETTINGS, [...specs.filter((spec) => spec.env !== env), { property: String(property), env, help }], target);
+    Reflect.defineMetadata(
+      SETTINGS,
+      [...specs.filter((spec) => spec.env !== env), { property: String(property), env, help }],
+      target,
+    );
   };
 }
 
@@ -40,7 +44,8 @@ export function loadSettings<T extends object>(type: new () => T, env: NodeJS.Pr
     if (value === undefined || value === '') continue;
     const kind = Reflect.getMetadata('design:type', type.prototype as object, property) as unknown;
     if (kind === Number && !Number.isFinite(Number(value))) problems.push(`${name}=${value}: must be a number`);
-    else if (kind === Boolean && !/^(true|false)$/.test(value)) problems.push(`${name}=${value}: must be true or false`);
+    else if (kind === Boolean && !/^(true|false)$/.test(value))
+      problems.push(`${name}=${value}: must be true or false`);
     else
       (config as Record<string, unknown>)[property] =
         kind === Number

@@ -133,14 +133,23 @@ export async function startStage(
     ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
   ]);
   metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());
-  metrics.gauge('music_work_stalled', 'Pieces of work of the stage, on all replicas, that get nowhere', [], async () => [[{}, worker.stalled]]);
+  metrics.gauge(
+    'music_work_stalled',
+    'Pieces of work of the stage, on all replicas, that get nowhere',
+    [],
+    async () => [[{}, worker.stalled]],
+  );
   if (stage === 'sensor') watchRuns(metrics, stores.runs);
   let stopping: Promise<void> | undefined;
   const stop = async (signal: string) => {
     logger.info({ signal }, 'stopping');
     await transport.close();
     await Promise.all([worker.stop(config.graceSeconds * 1_000), work.close()]);
-    await outbox.flush().catch((error: unknown) => logger.warn({ error: describeError(error) }, 'owed events are left for the next start'));
+    await outbox
+      .flush()
+      .catch((error: unknown) =>
+        logger.warn({ error: describeError(error) }, 'owed events are left for the next start'),
+      );
     await outbox.close();
     await Promise.all([health.close(), metrics.close(), tracing.close().catch(() => undefined)]);
     await app.close();

@@ -59,7 +59,8 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
     runs: new RunStore(documents, config.runsTable),
     kpis: new KpiTable(documents, config.kpiTable),
     get kafka() {
-      if (config.kafkaBrokers.length === 0) throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);
+      if (config.kafkaBrokers.length === 0)
+        throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);
       return (kafka ??= connectKafka());
     },
     close: () => {
@@ -80,5 +81,9 @@ function caOf({ kafkaCaFile }: StoresConfig): string | undefined {
 
 function saslOf({ kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword }: StoresConfig): SASLOptions | undefined {
   if (kafkaSaslMechanism === undefined) return undefined;
-  return { mechanism: kafkaSaslMechanism, username: kafkaSaslUsername ?? '', password: kafkaSaslPassword ?? '' } as SASLOptions;
+  return {
+    mechanism: kafkaSaslMechanism,
+    username: kafkaSaslUsername ?? '',
+    password: kafkaSaslPassword ?? '',
+  } as SASLOptions;
 }

@@ -32,7 +32,9 @@ describe('traces', () => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
       request.on('end', () => {
-        const sent = JSON.parse(Buffer.concat(chunks).toString()) as { resourceSpans: { scopeSpans: { spans: Span[] }[] }[] };
+        const sent = JSON.parse(Buffer.concat(chunks).toString()) as {
+          resourceSpans: { scopeSpans: { spans: Span[] }[] }[];
+        };
         spans.push(...sent.resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap((scope) => scope.spans)));
         response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
       });
@@ -61,7 +63,10 @@ describe('traces', () => {
       { traceId: TRACE, parentSpanId: 'b7ad6b7169203331', name: 'glue-trigger music.run.validated' },
       { traceId: TRACE, status: { code: 2, message: expect.stringContaining('no room') } },
     ]);
-    expect(spans[0]?.attributes).toContainEqual({ key: 'music.run_id', value: { stringValue: 'scheduled__2024-06-25' } });
+    expect(spans[0]?.attributes).toContainEqual({
+      key: 'music.run_id',
+      value: { stringValue: 'scheduled__2024-06-25' },
+    });
   });
 
   it('go on in the messages where nothing collects them', async () => {

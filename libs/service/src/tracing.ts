@@ -32,7 +32,12 @@ export class Tracing {
       `${this.stage} ${event.topic}`,
       {
         kind: SpanKind.CONSUMER,
-        attributes: { 'music.run_id': event.data.runId, ...batch, 'messaging.system': 'kafka', 'messaging.destination.name': event.topic },
+        attributes: {
+          'music.run_id': event.data.runId,
+          ...batch,
+          'messaging.system': 'kafka',
+          'messaging.destination.name': event.topic,
+        },
       },
       parentOf(headers['traceparent']),
     );

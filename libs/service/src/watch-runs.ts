@@ -15,8 +15,13 @@ export function watchRuns(metrics: Metrics, runs: RunStore): void {
       return [[{}, open.length === 0 ? 0 : (Date.now() - oldest) / 1_000]];
     },
   );
-  metrics.gauge('music_last_completed_run_timestamp_seconds', 'When the newest run that completed was asked for', [], async () => {
-    const completed = (await runs.listRuns(RUNS_LOOKED_AT)).find(({ state }) => state === 'completed');
-    return completed === undefined ? [] : [[{}, Date.parse(completed.requestedAt) / 1_000]];
-  });
+  metrics.gauge(
+    'music_last_completed_run_timestamp_seconds',
+    'When the newest run that completed was asked for',
+    [],
+    async () => {
+      const completed = (await runs.listRuns(RUNS_LOOKED_AT)).find(({ state }) => state === 'completed');
+      return completed === undefined ? [] : [[{}, Date.parse(completed.requestedAt) / 1_000]];
+    },
+  );
 }

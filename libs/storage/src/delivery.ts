@@ -15,16 +15,21 @@ export async function deliveryFiles(folder: string): Promise<string[]> {
         throw error;
       },
     );
-    for (const entry of entries) if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
+    for (const entry of entries)
+      if (entry.isFile()) files.push(path.relative(folder, path.join(entry.parentPath, entry.name)));
   }
   if (files.length === 0)
-    throw new Error(`${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`);
+    throw new Error(
+      `${folder} has no files in streams/, songs/ or users/: give a folder that is laid out like the source bucket`,
+    );
   return files.sort();
 }
 
 /** Puts a folder's files into the source bucket. Gives how many there were. */
 export async function loadDelivery(store: ObjectStore, bucket: string, folder: string): Promise<number> {
   const files = await deliveryFiles(folder);
-  await mapLimited(files, UPLOADS_AT_ONCE, (file) => store.upload(bucket, file.split(path.sep).join('/'), path.join(folder, file)));
+  await mapLimited(files, UPLOADS_AT_ONCE, (file) =>
+    store.upload(bucket, file.split(path.sep).join('/'), path.join(folder, file)),
+  );
   return files.length;
 }

@@ -7,7 +7,11 @@ import type { ObjectStore, StoredObject } from './object-store';
 const AT_ONCE = 4;
 
 /** Streams Parquet objects into files of one folder. Gives the files, in the objects' order, named by their place in it. */
-export async function downloadAll(store: ObjectStore, objects: readonly StoredObject[], dir: string): Promise<string[]> {
+export async function downloadAll(
+  store: ObjectStore,
+  objects: readonly StoredObject[],
+  dir: string,
+): Promise<string[]> {
   if (objects.length === 0) return [];
   await mkdir(dir, { recursive: true });
   return mapLimited(objects, AT_ONCE, async (object, i) => {
@@ -18,7 +22,11 @@ export async function downloadAll(store: ObjectStore, objects: readonly StoredOb
 }
 
 /** Like `Promise.all` of `map`, with at most `limit` under way. The first error ends it, once those under way have ended. */
-export async function mapLimited<T, R>(items: readonly T[], limit: number, map: (item: T, index: number) => Promise<R>): Promise<R[]> {
+export async function mapLimited<T, R>(
+  items: readonly T[],
+  limit: number,
+  map: (item: T, index: number) => Promise<R>,
+): Promise<R[]> {
   const results: R[] = [];
   let next = 0;
   let failed = false;

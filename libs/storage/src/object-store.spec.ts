@@ -30,7 +30,9 @@ describe('the object store', () => {
     s3 = localS3(stack.env);
     store = new ObjectStore(s3);
     for (const Bucket of ['plain', 'versioned', 'archive']) await s3.send(new CreateBucketCommand({ Bucket }));
-    await s3.send(new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }));
+    await s3.send(
+      new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }),
+    );
   });
   afterAll(() => stack.stop());
 
@@ -165,7 +167,10 @@ describe('the object store', () => {
       ['CompleteMultipartUpload', 'cut' as const],
     ])('once (%s), it is made again', async (call, verdict) => {
       failing(call, verdict, 1);
-      expect(await faulty.copy(source, 'archive', 'parts', 'GLACIER')).toMatchObject({ size: source.size, storageClass: 'GLACIER' });
+      expect(await faulty.copy(source, 'archive', 'parts', 'GLACIER')).toMatchObject({
+        size: source.size,
+        storageClass: 'GLACIER',
+      });
     });
 
     it('again and again, the copy fails, leaves no parts behind, and the source stays', async () => {

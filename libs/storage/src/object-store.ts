@@ -39,7 +39,9 @@ export interface FoundObject extends StoredObject {
 /** Thrown when an object is no longer the version that was asked for, or is gone. Trying again cannot help. */
 export class ObjectChanged extends LastingError {
   constructor(readonly object: Pick<StoredObject, 'bucket' | 'key' | 'etag'>) {
-    super(`s3://${object.bucket}/${object.key} is no longer the version with etag ${object.etag}: it was replaced or removed`);
+    super(
+      `s3://${object.bucket}/${object.key} is no longer the version with etag ${object.etag}: it was replaced or removed`,
+    );
   }
 }
 
@@ -49,7 +51,9 @@ export class CopyDiffers extends Error {
 
   constructor(source: StoredObject, target: string, found: FoundObject | undefined) {
     const what = found === undefined ? 'nothing' : `${found.size} bytes in class ${found.storageClass}`;
-    super(`${target} should be a copy of s3://${source.bucket}/${source.key} with its ${source.size} bytes, found ${what}`);
+    super(
+      `${target} should be a copy of s3://${source.bucket}/${source.key} with its ${source.size} bytes, found ${what}`,
+    );
   }
 }
 
@@ -148,9 +152,16 @@ export class ObjectStore {
     return this.putText(bucket, key, JSON.stringify(value, undefined, 1), 'application/json');
   }
 
-  async putText(bucket: string, key: string, text: string, contentType = 'text/plain; charset=utf-8'): Promise<StoredObject> {
+  async putText(
+    bucket: string,
+    key: string,
+    text: string,
+    contentType = 'text/plain; charset=utf-8',
+  ): Promise<StoredObject> {
     const body = Buffer.from(text);
-    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: contentType }));
+    const put = await this.s3.send(
+      new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: contentType }),
+    );
     return { bucket, key, etag: put.ETag ?? '', size: body.length, ...versionOf(put.VersionId) };
   }
 
@@ -165,7 +176,12 @@ export class ObjectStore {
    */
   async uploadOver(before: StoredObject | undefined, bucket: string, key: string, file: string): Promise<StoredObject> {
     try {
-      return await this.putFile(bucket, key, file, before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag });
+      return await this.putFile(
+        bucket,
+        key,
+        file,
+        before === undefined ? { IfNoneMatch: '*' } : { IfMatch: before.etag },
+      );
     } catch (error) {
       if ([404, 409, 412].includes(statusOf(error) ?? 0))
         throw new WrittenMeanwhile(`s3://${bucket}/${key}: somebody else wrote there meanwhile`);
@@ -197,7 +213,8 @@ export class ObjectStore {
   async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<FoundObject> {
     await this.copyUnchecked(source, bucket, key, storageClass);
     const copied = await this.head(bucket, key);
-    if (copied === undefined || !isCopy(copied, source, storageClass)) throw new CopyDiffers(source, `s3://${bucket}/${key}`, copied);
+    if (copied === undefined || !isCopy(copied, source, storageClass))
+      throw new CopyDiffers(source, `s3://${bucket}/${key}`, copied);
     return copied;
   }
 
@@ -282,7 +299,9 @@ export class ObjectStore {
   ): Promise<StoredObject> {
     const { size } = await stat(file);
     const body = createReadStream(file, { highWaterMark: 2 ** 20 });
-    const put = await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentLength: size, ...condition }));
+    const put = await this.s3.send(
+      new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentLength: size, ...condition }),
+    );
     return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
   }
 
@@ -298,7 +317,12 @@ export class ObjectStore {
     return { bucket, key, etag, size, ...versionOf(versionId) };
   }
 
-  private async copyInParts(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<void> {
+  private async copyInParts(
+    source: StoredObject,
+    bucket: string,
+    key: string,
+    storageClass?: StorageClass,
+  ): Promise<void> {
     const to = { Bucket: bucket, Key: key };
     const { UploadId } = await this.s3.send(new CreateMultipartUploadCommand({ ...to, StorageClass: storageClass }));
     try {

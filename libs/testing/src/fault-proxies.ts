@@ -70,7 +70,8 @@ export class FaultProxies {
       const proxy = this.ports.get(`${caller} ${server}`);
       return proxy === undefined ? {} : { [`AWS_ENDPOINT_URL_${server.toUpperCase()}`]: proxy.url };
     };
-    const kafka: Record<string, string> = this.kafka === undefined ? {} : { KAFKA_BROKERS: `${HOST}:${this.kafka.port}` };
+    const kafka: Record<string, string> =
+      this.kafka === undefined ? {} : { KAFKA_BROKERS: `${HOST}:${this.kafka.port}` };
     return { ...url('s3'), ...url('dynamodb'), ...url('glue'), ...kafka };
   }
 
@@ -84,7 +85,9 @@ export class FaultProxies {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.ports.values(), ...(this.kafka === undefined ? [] : [this.kafka])].map((proxy) => proxy.close()));
+    await Promise.all(
+      [...this.ports.values(), ...(this.kafka === undefined ? [] : [this.kafka])].map((proxy) => proxy.close()),
+    );
   }
 
   private of(server: ProxiedServer): (HttpProxy | KafkaProxy)[] {
@@ -142,8 +145,17 @@ class HttpProxy {
       return;
     }
     const { hostname, port } = this.target;
-    const upstream = request({ hostname, port, method: incoming.method, path: incoming.url, headers: incoming.rawHeaders, agent: false });
-    const answer = new Promise<IncomingMessage>((resolve, reject) => upstream.once('response', resolve).once('error', reject));
+    const upstream = request({
+      hostname,
+      port,
+      method: incoming.method,
+      path: incoming.url,
+      headers: incoming.rawHeaders,
+      agent: false,
+    });
+    const answer = new Promise<IncomingMessage>((resolve, reject) =>
+      upstream.once('response', resolve).once('error', reject),
+    );
     incoming.once('aborted', () => upstream.destroy());
     if (body === undefined) incoming.pipe(upstream);
     else upstream.end(body);

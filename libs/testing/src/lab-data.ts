@@ -8,6 +8,7 @@ import path from 'node:path';
 export function labData(): string | undefined {
   const folder = process.env['LAB_DATA'];
   if (folder === undefined || folder === '') return undefined;
-  if (!existsSync(path.join(folder, 'streams'))) throw new Error(`LAB_DATA=${folder}: there is no folder streams/ in it`);
+  if (!existsSync(path.join(folder, 'streams')))
+    throw new Error(`LAB_DATA=${folder}: there is no folder streams/ in it`);
   return path.resolve(folder);
 }

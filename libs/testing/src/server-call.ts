@@ -68,13 +68,21 @@ const DYNAMO_READS = /^(Get|BatchGet|Query|Scan|Describe|List)/;
 export function dynamoCall(target: string, body: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
   const sent = JSON.parse(body || '{}') as DynamoRequest;
-  const writes = sent.TransactItems?.flatMap((item) => Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`));
+  const writes = sent.TransactItems?.flatMap((item) =>
+    Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`),
+  );
   const what = writes === undefined ? undefined : [...new Set(writes)].join(' + '); // a page of items is named like one item
   const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).join())}`;
   return { server: 'dynamodb', name: name.trim(), changes: !DYNAMO_READS.test(operation) };
 }
 
-function describeWrite({ TableName = '', Key, Item, UpdateExpression = '', ExpressionAttributeNames = {} }: DynamoWrite): string {
+function describeWrite({
+  TableName = '',
+  Key,
+  Item,
+  UpdateExpression = '',
+  ExpressionAttributeNames = {},
+}: DynamoWrite): string {
   const changed = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
     .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
     .replaceAll(/ :\w+/g, '');
@@ -98,7 +106,13 @@ export function glueCall(target: string): ServerCall {
 
 // ---- Kafka
 
-const KAFKA_CALLS: Readonly<Record<number, string>> = { 0: 'Produce', 1: 'Fetch', 3: 'Metadata', 8: 'OffsetCommit', 19: 'CreateTopics' };
+const KAFKA_CALLS: Readonly<Record<number, string>> = {
+  0: 'Produce',
+  1: 'Fetch',
+  3: 'Metadata',
+  8: 'OffsetCommit',
+  19: 'CreateTopics',
+};
 const KAFKA_CHANGES = new Set(['Produce', 'OffsetCommit', 'CreateTopics']);
 const TOPIC = /music\.[a-z-]+(?:\.[a-z-]+[a-z])+(?:-\d)?/;
 

@@ -4,7 +4,10 @@ import type { OutboxMessage } from '../outbox-message';
 import type { Batch, BatchState } from '../run';
 import type { Key, RunsTable } from './runs-table';
 
-const batchKey = (runId: string, batch: number): Key => ({ pk: `run#${runId}`, sk: `batch#${String(batch).padStart(5, '0')}` });
+const batchKey = (runId: string, batch: number): Key => ({
+  pk: `run#${runId}`,
+  sk: `batch#${String(batch).padStart(5, '0')}`,
+});
 
 /** The batches of runs. */
 export class BatchStore {
@@ -49,14 +52,24 @@ export class BatchStore {
 
   /** Puts a batch back to a state, and forgets what later ones left. Throws where there is no such batch. */
   async reset(runId: string, batch: number, to: 'sensed' | 'combined'): Promise<void> {
-    const forgotten = [...(to === 'sensed' ? ['evidence'] : []), 'verdict', 'passedFiles', 'rejectedFiles', 'rows', 'unusable'];
+    const forgotten = [
+      ...(to === 'sensed' ? ['evidence'] : []),
+      'verdict',
+      'passedFiles',
+      'rejectedFiles',
+      'rows',
+      'unusable',
+    ];
     await this.table.dynamo.send(
       new UpdateCommand({
         TableName: this.table.name,
         Key: { ...batchKey(runId, batch) },
         UpdateExpression: `SET #state = :to REMOVE ${forgotten.map((_, i) => `#r${i}`).join(', ')}`,
         ConditionExpression: 'attribute_exists(pk)',
-        ExpressionAttributeNames: { '#state': 'state', ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])) },
+        ExpressionAttributeNames: {
+          '#state': 'state',
+          ...Object.fromEntries(forgotten.map((name, i) => [`#r${i}`, name])),
+        },
         ExpressionAttributeValues: { ':to': to },
       }),
     );

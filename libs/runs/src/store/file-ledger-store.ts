@@ -21,7 +21,8 @@ export class FileLedgerStore {
         const got: BatchGetCommandOutput = await dynamo.send(
           new BatchGetCommand({ RequestItems: { [name]: { Keys: keys, ConsistentRead: true } } }),
         );
-        for (const item of (got.Responses?.[name] ?? []) as LedgerEntry[]) found.set(`${item.key}\n${item.version}`, item);
+        for (const item of (got.Responses?.[name] ?? []) as LedgerEntry[])
+          found.set(`${item.key}\n${item.version}`, item);
         keys = got.UnprocessedKeys?.[name]?.Keys;
       }
     }
@@ -45,7 +46,10 @@ export class FileLedgerStore {
   }
 
   /** Remembers content by its hash. Gives the file that had it first, as `key (run_id)`, where that is another one. */
-  async noteContent(sha256: string, file: { key: string; version: string; runId: string }): Promise<string | undefined> {
+  async noteContent(
+    sha256: string,
+    file: { key: string; version: string; runId: string },
+  ): Promise<string | undefined> {
     const key: Key = { pk: `content#${sha256}`, sk: 'first' };
     if (await this.table.putNew({ ...key, key: file.key, version: file.version, runId: file.runId })) return undefined;
     const first = await this.table.get<{ key: string; version: string; runId: string }>(key);

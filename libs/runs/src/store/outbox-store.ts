@@ -28,7 +28,9 @@ export class OutboxStore {
 
   async strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
     const { dynamo, name } = this.table;
-    await Promise.all(owed.map(({ sk }) => dynamo.send(new DeleteCommand({ TableName: name, Key: { pk: `outbox#${stage}`, sk } }))));
+    await Promise.all(
+      owed.map(({ sk }) => dynamo.send(new DeleteCommand({ TableName: name, Key: { pk: `outbox#${stage}`, sk } }))),
+    );
   }
 
   async isReplayed(topic: string, place: string): Promise<boolean> {

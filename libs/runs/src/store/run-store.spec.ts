@@ -38,7 +38,10 @@ describe('pipeline_runs', () => {
     const table = `runs-${(n += 1)}`;
     expect(await ensureTable(client, pipelineRunsTable(table))).toBe(true);
     expect(await ensureTable(client, pipelineRunsTable(table))).toBe(false);
-    store = new RunStore(DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } }), table);
+    store = new RunStore(
+      DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } }),
+      table,
+    );
   });
 
   it('makes a run once and moves it on once, with the message it owes', async () => {
@@ -46,7 +49,9 @@ describe('pipeline_runs', () => {
     expect(await store.createRun(RUN, new Date(1))).toBe(false);
     const owed = messageOf(requested());
     const moved = await Promise.all(
-      [1, 2, 3].map(() => store.transition(RUN.runId, 'pending', 'frozen', 'sensor', { manifest: ref, batches: 2 }, [owed])),
+      [1, 2, 3].map(() =>
+        store.transition(RUN.runId, 'pending', 'frozen', 'sensor', { manifest: ref, batches: 2 }, [owed]),
+      ),
     );
     expect(moved.filter(Boolean)).toHaveLength(1);
     expect(await store.findRun(RUN.runId)).toMatchObject({
@@ -63,8 +68,12 @@ describe('pipeline_runs', () => {
   });
 
   it('lists runs newest first', async () => {
-    for (let day = 1; day <= 5; day += 1) await store.createRun({ ...RUN, runId: `scheduled__2024-06-0${day}` }, new Date(day));
-    expect((await store.listRuns(2)).map(({ runId }) => runId)).toEqual(['scheduled__2024-06-05', 'scheduled__2024-06-04']);
+    for (let day = 1; day <= 5; day += 1)
+      await store.createRun({ ...RUN, runId: `scheduled__2024-06-0${day}` }, new Date(day));
+    expect((await store.listRuns(2)).map(({ runId }) => runId)).toEqual([
+      'scheduled__2024-06-05',
+      'scheduled__2024-06-04',
+    ]);
   });
 
   it('lets one of two runs take a file, and a later one only from the run that was looked up', async () => {
@@ -75,7 +84,9 @@ describe('pipeline_runs', () => {
     expect(await store.files.take({ ...file, runId: 'r3' }, 'r9')).toBe(false);
     expect(await store.files.take({ ...file, runId: 'r3' }, holder)).toBe(true);
     expect(await store.files.update(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
-    expect(await store.files.update(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(true);
+    expect(await store.files.update(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(
+      true,
+    );
     expect((await store.files.find([file, { key: 'other', version: 'v' }])).get(`${file.key}\nv1`)).toMatchObject({
       runId: 'r3',
       state: 'passed',
@@ -89,7 +100,8 @@ describe('pipeline_runs', () => {
   });
 
   it('keeps a turn for its run until the run ends', async () => {
-    for (const runId of ['scheduled__2024-06-01', 'scheduled__2024-06-02']) await store.createRun({ ...RUN, runId }, new Date());
+    for (const runId of ['scheduled__2024-06-01', 'scheduled__2024-06-02'])
+      await store.createRun({ ...RUN, runId }, new Date());
     expect(await store.turns.take('run', 1, 'scheduled__2024-06-01')).toBe(1);
     expect(await store.turns.take('run', 1, 'scheduled__2024-06-01')).toBe(1);
     expect(await store.turns.take('run', 1, 'scheduled__2024-06-02')).toBeUndefined();
@@ -161,7 +173,16 @@ describe('pipeline_runs', () => {
     const worker = (perform: (work: Work) => Promise<WorkOutcome>, options: object = {}) => {
       const made = new StageWorker(
         store,
-        { stage: 'sensor', concurrency: 2, leaseMs: 300, sweepMs: 50, maxAttempts: 3, retryMs: 10, stallMs: 60_000, ...options },
+        {
+          stage: 'sensor',
+          concurrency: 2,
+          leaseMs: 300,
+          sweepMs: 50,
+          maxAttempts: 3,
+          retryMs: 10,
+          stallMs: 60_000,
+          ...options,
+        },
         perform,
         async () => undefined,
         silent,
@@ -214,7 +235,12 @@ describe('pipeline_runs', () => {
     });
 
     it('goes on with the work of a process that died', async () => {
-      await store.work.offer('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
+      await store.work.offer('sensor', {
+        id: requested().id,
+        topic: requested().topic,
+        message: messageOf(requested()).value,
+        headers: {},
+      });
       await store.work.claim('sensor', requested().id, 'dead process', Date.now(), 200);
       let calls = 0;
       worker(async () => {
@@ -276,7 +302,8 @@ describe('pipeline_runs', () => {
       await one.accept(requested(), {});
       await until(
         'the run has failed',
-        async () => (await store.findRun(RUN.runId))?.state === 'failed' && (await store.work.list('sensor')).length === 0,
+        async () =>
+          (await store.findRun(RUN.runId))?.state === 'failed' && (await store.work.list('sensor')).length === 0,
       );
       expect(calls).toBe(1);
       broken = false;
@@ -288,8 +315,14 @@ describe('pipeline_runs', () => {
     });
 
     it('gives up on work that kills every process that begins it', async () => {
-      await store.work.offer('sensor', { id: requested().id, topic: requested().topic, message: messageOf(requested()).value, headers: {} });
-      for (let i = 1; i <= 3; i += 1) await store.work.claim('sensor', requested().id, `dead ${i}`, Date.now() + i * 1_000, 1);
+      await store.work.offer('sensor', {
+        id: requested().id,
+        topic: requested().topic,
+        message: messageOf(requested()).value,
+        headers: {},
+      });
+      for (let i = 1; i <= 3; i += 1)
+        await store.work.claim('sensor', requested().id, `dead ${i}`, Date.now() + i * 1_000, 1);
       const one = worker(async () => 'done');
       await new Promise((resolve) => setTimeout(resolve, 3_100));
       one.start();

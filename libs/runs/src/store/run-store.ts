@@ -44,11 +44,17 @@ export class RunStore {
     this.files = new FileLedgerStore(this.table);
     this.work = new WorkStore(this.table);
     this.outbox = new OutboxStore(this.table);
-    this.turns = new TurnStore(this.table, { findRun: (runId) => this.findRun(runId), stillIn: (run) => this.stillIn(run) });
+    this.turns = new TurnStore(this.table, {
+      findRun: (runId) => this.findRun(runId),
+      stillIn: (run) => this.stillIn(run),
+    });
   }
 
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
-  createRun(run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill'>, now: Date): Promise<boolean> {
+  createRun(
+    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill'>,
+    now: Date,
+  ): Promise<boolean> {
     return this.table.putNew({
       ...runKey(run.runId),
       ...run,
@@ -93,7 +99,8 @@ export class RunStore {
     now = new Date(),
   ): Promise<boolean> {
     const expected = typeof from === 'string' ? { state: from } : from;
-    if (!TRANSITIONS[expected.state].includes(to)) throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
+    if (!TRANSITIONS[expected.state].includes(to))
+      throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
     const update = this.table.updateWhere(runKey(runId), { ...changes, state: to }, expected);
     await this.startStage(runId, stage, now);
     const moved = await this.table.transact([
@@ -145,7 +152,12 @@ export class RunStore {
     owes: readonly OutboxMessage[],
   ): Promise<boolean> {
     const computes = to !== 'published';
-    const forgotten = ['reasons', 'failedFrom', 'failedStage', ...(computes ? ['job', 'version', 'days', 'notes'] : [])];
+    const forgotten = [
+      'reasons',
+      'failedFrom',
+      'failedStage',
+      ...(computes ? ['job', 'version', 'days', 'notes'] : []),
+    ];
     const removed = [...forgotten.map((_, i) => `#r${i}`), ...stages.map((_, i) => `stages.#s${i}`)];
     return this.table.transact([
       {

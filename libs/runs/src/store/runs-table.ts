@@ -37,7 +37,9 @@ export class RunsTable {
   ) {}
 
   async get<T>(key: Key): Promise<T | undefined> {
-    const { Item } = await this.dynamo.send(new GetCommand({ TableName: this.name, Key: { ...key }, ConsistentRead: true }));
+    const { Item } = await this.dynamo.send(
+      new GetCommand({ TableName: this.name, Key: { ...key }, ConsistentRead: true }),
+    );
     return Item as T | undefined;
   }
 
@@ -49,14 +51,19 @@ export class RunsTable {
       ConsistentRead: true,
       ...(sk === ''
         ? { KeyConditionExpression: 'pk = :pk', ExpressionAttributeValues: { ':pk': pk } }
-        : { KeyConditionExpression: 'pk = :pk AND begins_with(sk, :sk)', ExpressionAttributeValues: { ':pk': pk, ':sk': sk } }),
+        : {
+            KeyConditionExpression: 'pk = :pk AND begins_with(sk, :sk)',
+            ExpressionAttributeValues: { ':pk': pk, ':sk': sk },
+          }),
     };
     for await (const page of paginateQuery({ client: this.dynamo }, query)) items.push(...((page.Items ?? []) as T[]));
     return items;
   }
 
   put(item: object, condition: Condition): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new PutCommand({ TableName: this.name, Item: { ...item }, ...condition })));
+    return this.ifCondition(
+      this.dynamo.send(new PutCommand({ TableName: this.name, Item: { ...item }, ...condition })),
+    );
   }
 
   /** Like `put`, where there is no item of this key. */
@@ -74,7 +81,9 @@ export class RunsTable {
   }
 
   delete(key: Key, condition: Condition): Promise<boolean> {
-    return this.ifCondition(this.dynamo.send(new DeleteCommand({ TableName: this.name, Key: { ...key }, ...condition })));
+    return this.ifCondition(
+      this.dynamo.send(new DeleteCommand({ TableName: this.name, Key: { ...key }, ...condition })),
+    );
   }
 
   /** All of these writes, or, where a condition of one does not hold, none. */
@@ -97,7 +106,10 @@ export class RunsTable {
   /** The writes by which a stage owes messages, to stand beside the change that they belong to. */
   owing(stage: Stage, messages: readonly OutboxMessage[], now: Date): Write[] {
     return messages.map((message) => ({
-      Put: { TableName: this.name, Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message } },
+      Put: {
+        TableName: this.name,
+        Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message },
+      },
     }));
   }
 
@@ -111,7 +123,9 @@ export class RunsTable {
     const values = Object.fromEntries(fields.map(([, value], i) => [`:f${i}`, value]));
     const conditions: [string, unknown][] = Object.entries(expected);
     const expectedNames = Object.fromEntries(conditions.map(([name], i) => [`#e${i}`, name]));
-    const expectedValues = Object.fromEntries(conditions.flatMap(([, value], i) => (value === undefined ? [] : [[`:e${i}`, value]])));
+    const expectedValues = Object.fromEntries(
+      conditions.flatMap(([, value], i) => (value === undefined ? [] : [[`:e${i}`, value]])),
+    );
     return {
       TableName: this.name,
       Key: { ...key },

@@ -37,7 +37,13 @@ export class TurnStore {
       if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
       const number = await this.nextNumber(`turn-${name}`);
       const taken = await this.table.transact([
-        { Put: { TableName: this.table.name, Item: { ...turnKey(name, slot), holder: runId, number }, ...unchanged(turn) } },
+        {
+          Put: {
+            TableName: this.table.name,
+            Item: { ...turnKey(name, slot), holder: runId, number },
+            ...unchanged(turn),
+          },
+        },
         // A holder that has ended may be replayed at this moment: then the turn is still its own.
         ...(holder === undefined ? [] : [this.runs.stillIn(holder)]),
       ]);
@@ -48,7 +54,8 @@ export class TurnStore {
 
   /** Ends a run's turn of that number; a later one of the same run goes on. */
   async giveBack(name: string, slots: number, runId: string, number: number): Promise<void> {
-    for (let slot = 1; slot <= slots; slot += 1) await this.table.delete(turnKey(name, slot), unchanged({ holder: runId, number }));
+    for (let slot = 1; slot <= slots; slot += 1)
+      await this.table.delete(turnKey(name, slot), unchanged({ holder: runId, number }));
   }
 
   /** The writes that end the turn of a run, whatever its number, where it has one now. */
