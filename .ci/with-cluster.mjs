@@ -1,5 +1,5 @@
-// node .ci/with-cluster.mjs CLUSTER COMMAND …: brings the cluster of a folder up, gives it the images, and runs a command with it as the
-// current context. The folder has `up`, which prints its KUBECONFIG, and `load-image`.
+// node .ci/with-cluster.mjs CLUSTER COMMAND …: brings the cluster of a folder up, gives it the images, and runs a
+// command with it as the current context. The folder has `up`, which prints its KUBECONFIG, and `load-image`.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,8 @@ function bringUp() {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    // Where it was up already, its kube-proxy may end when its configuration is written again: once more starts it again.
+    // Where it was up already, its kube-proxy may end when its configuration is written again: once more starts it
+    // again.
     spawnSync('sleep', ['3']);
     if (status === 0 && spawnSync('pgrep', ['-f', 'kube-proxy --config']).status === 0)
       return /KUBECONFIG=(\S+)/.exec(stdout)?.[1];

@@ -1,4 +1,5 @@
-// node tools/bundle.mjs <projectRoot> [entry …]: one file per app and entry (default: main). swc first, since esbuild emits no decorator metadata.
+// node tools/bundle.mjs <projectRoot> [entry …]: one file per app and entry (default: main). swc first, since esbuild
+// emits no decorator metadata.
 import { builtinModules, createRequire } from 'node:module';
 import path from 'node:path';
 import { transformFile } from '@swc/core';

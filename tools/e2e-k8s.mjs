@@ -1,5 +1,6 @@
-// npm run e2e:k8s: the end-to-end suite on a real cluster, the one of the current kubectl context, in a namespace of its own.
-// The cluster must be able to pull `music/*:dev`, or have them loaded (`kind load docker-image music/sensor:dev …`).
+// npm run e2e:k8s: the end-to-end suite on a real cluster, the one of the current kubectl context, in a namespace of
+// its own. The cluster must be able to pull `music/*:dev`, or have them loaded (`kind load docker-image
+// music/sensor:dev …`).
 import { spawnSync } from 'node:child_process';
 import { root, setUp } from './set-up.mjs';
 

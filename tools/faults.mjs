@@ -1,4 +1,5 @@
-// npm run test:faults: all faults, one suite after the other; prints a table of what was injected and what became of it.
+// npm run test:faults: all faults, one suite after the other; prints a table of what was injected and what became of
+// it.
 import { run, setUp } from './set-up.mjs';
 
 setUp({ spark: true });

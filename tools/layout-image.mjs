@@ -1,5 +1,5 @@
-// node tools/layout-image.mjs APP FOLDER: puts what the image of an app holds into a folder: its bundle, the native library
-// that the bundle leaves out, and for the command line its name and the samples.
+// node tools/layout-image.mjs APP FOLDER: puts what the image of an app holds into a folder: its bundle, the native
+// library that the bundle leaves out, and for the command line its name and the samples.
 import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';

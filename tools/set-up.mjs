@@ -1,5 +1,5 @@
-// node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not done.
-// node tools/set-up.mjs spark|manifests: fetches what those need instead of building.
+// node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not
+// done. node tools/set-up.mjs spark|manifests: fetches what those need instead of building.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 #!/bin/bash
-# entrypoint driver ARGUMENTS…: spark-submit. entrypoint executor: what Spark on Kubernetes starts in its executor pods; the
-# PyPI package has no image entry point of its own.
+# entrypoint driver ARGUMENTS…: spark-submit. entrypoint executor: what Spark on Kubernetes starts in its executor pods;
+# the PyPI package has no image entry point of its own.
 set -euo pipefail
 java_options=()
 case ${1:-} in

@@ -1,5 +1,6 @@
 #!/bin/sh
-# server kafka|dynamodb|s3: starts one server of the local stack with its data in /data. Kafka reads /etc/kafka/server.properties.
+# server kafka|dynamodb|s3: starts one server of the local stack with its data in /data. Kafka reads
+# /etc/kafka/server.properties.
 set -eu
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 small='-Xmx256m -XX:+UseSerialGC -Djava.io.tmpdir=/tmp'

@@ -1,6 +1,6 @@
--- The genres of the tracks that are heard, with the duration that counts there. Rule 5: of several rows of one track and genre the
--- highest popularity wins, then the lowest duration. Rule 6: missing text is `Unknown`, a missing duration 0; a track that songs does
--- not have is in `Unknown`, or in no genre by setting.
+-- The genres of the tracks that are heard, with the duration that counts there. Rule 5: of several rows of one track
+-- and genre the highest popularity wins, then the lowest duration. Rule 6: missing text is `Unknown`, a missing
+-- duration 0; a track that songs does not have is in `Unknown`, or in no genre by setting.
 WITH named AS (
     SELECT
         tracks.track,

@@ -1,5 +1,5 @@
--- Rule 3: the same user, track and instant is one listen, within a file, across files and across runs. It is new where no other run
--- brought it. Ids have become numbers here: everything that follows compares and counts those.
+-- Rule 3: the same user, track and instant is one listen, within a file, across files and across runs. It is new where
+-- no other run brought it. Ids have become numbers here: everything that follows compares and counts those.
 SELECT
     listens.listen_date,
     listeners.listener,

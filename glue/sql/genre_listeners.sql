@@ -1,4 +1,5 @@
--- Rule 4: distinct listeners a day and genre, one bit each. A listener is in one bucket only, so those of several add up.
+-- Rule 4: distinct listeners a day and genre, one bit each. A listener is in one bucket only, so those of several add
+-- up.
 WITH bitmaps AS (
     SELECT
         distinct_listens.listen_date,

@@ -1,6 +1,6 @@
--- Rule 7: more listens first, then the smaller track_id. Rule 5 chooses the name among the rows of track and genre, as it does the
--- duration, then the smallest name; artists only make the choice the same every time. Rule 6: a track that songs does not have is
--- its own song.
+-- Rule 7: more listens first, then the smaller track_id. Rule 5 chooses the name among the rows of track and genre, as
+-- it does the duration, then the smallest name; artists only make the choice the same every time. Rule 6: a track that
+-- songs does not have is its own song.
 WITH ranked AS (
     SELECT
         listen_date, genre, track, listen_count,

@@ -52,7 +52,8 @@ describe('on Kubernetes', () => {
     );
 
   /**
-   * Many files of one day: song n of `songs` is heard `counts[n]` times, in the samples' catalogue. Gives how often each was.
+   * Many files of one day: song n of `songs` is heard `counts[n]` times, in the samples' catalogue. Gives how often
+   * each was.
    */
   async function deliver(day: string): Promise<Map<string, number>> {
     const counts = new Map<string, number>();

@@ -25,8 +25,8 @@ interface PassedFile {
 }
 
 /**
- * Archives exactly the stream files that passed in a run, then clears what the run worked on. A file is copied, checked,
- * written down as archived, and only then removed, if it is still the version that was copied.
+ * Archives exactly the stream files that passed in a run, then clears what the run worked on. A file is copied,
+ * checked, written down as archived, and only then removed, if it is still the version that was copied.
  */
 @Injectable()
 export class ArchiveRun extends StagePerformer {
@@ -66,15 +66,17 @@ export class ArchiveRun extends StagePerformer {
     );
     return streams.flatMap((file) => {
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
-      // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as they were.
+      // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as
+      // they were.
       if (entry?.runId !== run.runId || (entry.state !== 'passed' && entry.state !== 'archived')) return [];
       return [{ file, entry, key: keyBelow(archivePrefix(run), file.key.replace(/^streams\//, '')) }];
     });
   }
 
   /**
-   * Copies what an earlier try has not copied, and checks the copies. Gives the keys of what was gone before it was copied. A
-   * listing before and one after tell with a call for a thousand files what the archive has. Throws CopyDiffers.
+   * Copies what an earlier try has not copied, and checks the copies. Gives the keys of what was gone before it was
+   * copied. A listing before and one after tell with a call for a thousand files what the archive has. Throws
+   * CopyDiffers.
    */
   private async copyAll(run: Run, passed: readonly PassedFile[], work: Work): Promise<ReadonlySet<string>> {
     const { archiveBucket, archiveStorageClass } = this.config;
@@ -116,7 +118,10 @@ export class ArchiveRun extends StagePerformer {
     return copy !== undefined && isCopy(copy, file, this.config.archiveStorageClass);
   }
 
-  /** The file's rows count, but this version is gone from a bucket that keeps none: says so, and leaves what is there now alone. */
+  /**
+   * The file's rows count, but this version is gone from a bucket that keeps none: says so, and leaves what is there
+   * now alone.
+   */
   private async noteGone({ runId }: Run, { file, entry }: PassedFile, work: Work): Promise<false> {
     const detail = 'replaced or removed before it could be archived; its rows count';
     await this.runtime.stores.runs.files.update(file.key, entry.version, runId, { detail });

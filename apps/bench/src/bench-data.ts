@@ -16,8 +16,8 @@ export interface BenchSize {
 export const FIRST_DAY = '2024-06-25';
 
 /**
- * Seeded listens, songs and users in a folder that is laid out like the source bucket: few tracks are heard often, ids are
- * 22 characters as the service's are, one listen in a thousand comes twice and one in two thousand lacks its user.
+ * Seeded listens, songs and users in a folder that is laid out like the source bucket: few tracks are heard often, ids
+ * are 22 characters as the service's are, one listen in a thousand comes twice and one in two thousand lacks its user.
  */
 export async function makeBenchData(folder: string, size: BenchSize): Promise<void> {
   const { listens, files, days, tracks = 90_000, genresATrack = 1, genres = 114, users = 50_000 } = size;

@@ -13,7 +13,8 @@ export interface DayNumbers {
 
 /**
  * The floor: one DuckDB process that reads the same CSV files and computes the same KPIs, with nothing in between, no
- * memory limit, no evidence, no lake and no servers. Run as `node main.js floor FOLDER`; gives seconds, and the numbers.
+ * memory limit, no evidence, no lake and no servers. Run as `node main.js floor FOLDER`; gives seconds, and the
+ * numbers.
  */
 export async function floor(folder: string): Promise<{ seconds: number; days: DayNumbers[] }> {
   const began = performance.now();

@@ -24,8 +24,9 @@ interface Result {
 }
 
 /**
- * `npm run bench [-- ROW …] [--runs N]`: measures the rows of rows.ts, medians of N runs (3), each in a new pipeline; prints ratios
- * against one DuckDB process over the same files. Where a row has a floor, its numbers are compared with that process's, each time.
+ * `npm run bench [-- ROW …] [--runs N]`: measures the rows of rows.ts, medians of N runs (3), each in a new pipeline;
+ * prints ratios against one DuckDB process over the same files. Where a row has a floor, its numbers are compared with
+ * that process's, each time.
  */
 async function main(args: string[]): Promise<void> {
   if (args[0] === 'floor') {

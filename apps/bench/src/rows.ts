@@ -23,7 +23,10 @@ export interface Row {
   readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Whether it is measured against one DuckDB process, and its numbers compared with that one's. */
   readonly withFloor?: boolean;
-  /** Whether DynamoDB gets very many items: then it is started for throughput, as DynamoDB itself is, and not to start soon. */
+  /**
+   * Whether DynamoDB gets very many items: then it is started for throughput, as DynamoDB itself is, and not to start
+   * soon.
+   */
   readonly manyItems?: boolean;
   readonly figures: readonly Figure[];
   /** What comes after the first run: then the second run is the one that is measured. Gives a folder. */

@@ -44,7 +44,9 @@ const patience = () =>
     .default(0)
     .argParser(positive);
 
-/** Does something until it succeeds, or the patience is over; says what it waits for. Wrong settings are not waited for. */
+/**
+ * Does something until it succeeds, or the patience is over; says what it waits for. Wrong settings are not waited for.
+ */
 async function patiently<T>(seconds: number, act: () => Promise<T>): Promise<T> {
   for (const deadline = Date.now() + seconds * 1_000; ; await new Promise((resolve) => setTimeout(resolve, 1_000))) {
     try {

@@ -233,7 +233,9 @@ function succeeded({ state }: Pick<RunReport, 'state'>): boolean {
   return state === 'completed' || state === 'skipped';
 }
 
-/** One line that is written over on a terminal, a line a state elsewhere. On standard error, so that output stays clean. */
+/**
+ * One line that is written over on a terminal, a line a state elsewhere. On standard error, so that output stays clean.
+ */
 function progressLine(runId: string): { show(state: string): void; end(): void } {
   const began = Date.now();
   const out = process.stderr;

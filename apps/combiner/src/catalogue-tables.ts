@@ -8,8 +8,8 @@ export const TABLE_VERSION = 1;
 const MAX_TEXT_LENGTH = 1_000; // a DynamoDB item takes 400 KB
 
 /**
- * SQL that types a songs or users file (rules 5, 6 and 8); rows without an id are left out. Parameter: `$blanks`, but for files that
- * are plain.
+ * SQL that types a songs or users file (rules 5, 6 and 8); rows without an id are left out. Parameter: `$blanks`, but
+ * for files that are plain.
  */
 export function typeTable(kind: Exclude<FileKind, 'streams'>, csv: CsvSource, plain: boolean): string {
   const clean = (name: string) => trimmed(csv.column(name), plain);

@@ -25,7 +25,10 @@ export interface CombineLimits {
 /** What a file's rows take as Parquet, at most, beside its CSV. */
 const PARQUET_SHARE = 1;
 
-/** Reads the files of one batch, each once, and writes Parquet and evidence below an own prefix of the run's staging area. */
+/**
+ * Reads the files of one batch, each once, and writes Parquet and evidence below an own prefix of the run's staging
+ * area.
+ */
 export class CombineBatch {
   constructor(
     private readonly store: ObjectStore,

@@ -6,7 +6,10 @@ import { CombineBatch } from './combine-batch';
 import { CombinerConfig } from './combiner.config';
 
 const AHEAD = { files: 8, bytes: 128 * 2 ** 20 };
-/** Two or three statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the lake. */
+/**
+ * Two or three statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the
+ * lake.
+ */
 const TOGETHER = { files: 500, bytes: 128 * 2 ** 20 };
 
 /** Combines one batch and says so, once. */

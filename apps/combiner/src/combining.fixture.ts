@@ -44,7 +44,10 @@ export class Combining {
     await rm(this.scratch, { recursive: true });
   }
 
-  /** Combines the files; gives the evidence, the rows as [file, user, track, instant, day], and the rejected ones as lines. */
+  /**
+   * Combines the files; gives the evidence, the rows as [file, user, track, instant, day], and the rejected ones as
+   * lines.
+   */
   async combine(files: readonly (string | Buffer)[], options: CombiningOptions = {}) {
     const { store } = this;
     this.runs += 1;

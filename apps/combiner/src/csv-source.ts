@@ -4,7 +4,10 @@ import { textList } from '@music/duckdb';
 export const MALFORMED = 'malformed';
 
 export interface CsvSource {
-  /** A table function call, or a query in brackets, whose columns are `c0`, `c1`, … and `extra`: what is right of the header's columns. */
+  /**
+   * A table function call, or a query in brackets, whose columns are `c0`, `c1`, … and `extra`: what is right of the
+   * header's columns.
+   */
   readonly from: string;
   /** The column that has a name, as SQL. No name of a file gets into the SQL. */
   column(name: string): string;
@@ -15,9 +18,10 @@ export interface CsvSource {
 }
 
 /**
- * How DuckDB reads CSV files of ours, all with one header: RFC 4180, every column as text, missing fields as null, and the
- * path as `filename`. Rows come file by file, in order. Lines it cannot read go to the table MALFORMED (one or more rows a
- * line, with `line` and `file_id`) instead of ending the read; the table MALFORMED_scan says which file has which id.
+ * How DuckDB reads CSV files of ours, all with one header: RFC 4180, every column as text, missing fields as null, and
+ * the path as `filename`. Rows come file by file, in order. Lines it cannot read go to the table MALFORMED (one or more
+ * rows a line, with `line` and `file_id`) instead of ending the read; the table MALFORMED_scan says which file has
+ * which id.
  */
 export function csvSource(
   files: readonly string[],

@@ -25,7 +25,10 @@ export interface FetchLimits {
   readonly maxFileBytes: number;
 }
 
-/** Streams one object to a local file and looks at its bytes and its header. What the file is like is evidence, no error. */
+/**
+ * Streams one object to a local file and looks at its bytes and its header. What the file is like is evidence, no
+ * error.
+ */
 export async function fetchFile(
   store: ObjectStore,
   kind: FileKind,
@@ -65,8 +68,8 @@ export async function fetchFile(
 }
 
 /**
- * Fetches files, in order, with the next few under way while one is worked on: as many as come to so many bytes, or one. The first are
- * begun at once. All have ended when it has.
+ * Fetches files, in order, with the next few under way while one is worked on: as many as come to so many bytes, or
+ * one. The first are begun at once. All have ended when it has.
  */
 export function fetchAhead<F extends { readonly size: number }>(
   files: readonly F[],
@@ -103,8 +106,8 @@ export function fetchAhead<F extends { readonly size: number }>(
 }
 
 /**
- * Parts files, in order, into groups that are read by one statement: with the same header, so many and of so many bytes, or one alone.
- * A statement takes time to be planned, and what it reads comes out as few, large objects.
+ * Parts files, in order, into groups that are read by one statement: with the same header, so many and of so many
+ * bytes, or one alone. A statement takes time to be planned, and what it reads comes out as few, large objects.
  */
 export async function* groupFiles(
   files: AsyncIterable<Fetched>,

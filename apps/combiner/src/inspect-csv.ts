@@ -14,7 +14,10 @@ const LONG_LINE_BYTES = 2 ** 16;
 
 export interface CsvInspection {
   readonly sha256: string;
-  /** Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long lines. */
+  /**
+   * Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long
+   * lines.
+   */
   readonly sequential: boolean;
   /** Whether it is ASCII, and its values hold no blanks but spaces, so that they are quick to look at. */
   readonly plain: boolean;

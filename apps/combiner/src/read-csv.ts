@@ -12,8 +12,9 @@ export interface NotCsv {
 }
 
 /**
- * Runs a statement that reads CSV files with one header. Line ends of several kinds in one file need the reader's lenient mode, which is
- * tried for one file only. Gives what the statement gave, or what is wrong with the files. Throws where it is no fault of theirs.
+ * Runs a statement that reads CSV files with one header. Line ends of several kinds in one file need the reader's
+ * lenient mode, which is tried for one file only. Gives what the statement gave, or what is wrong with the files.
+ * Throws where it is no fault of theirs.
  */
 export async function readCsv<T>(
   engine: Engine,

@@ -5,7 +5,9 @@ import { parse } from 'csv-parse/sync';
 const MAX_HEADER_BYTES = 2 ** 20;
 const MAX_COLUMNS = 1_000;
 
-/** The column names of a CSV file, blanks around them taken off. Throws an Error for a person where there is no header. */
+/**
+ * The column names of a CSV file, blanks around them taken off. Throws an Error for a person where there is no header.
+ */
 export async function readHeader(file: string): Promise<string[]> {
   const handle = await open(file);
   try {

@@ -14,11 +14,13 @@ import { type TimeZones, blankIds, typeRows, zoneParameters } from './type-rows'
 const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.csv$', 1) AS INTEGER)`;
 
 /**
- * Rows of more days than this are not parted by day: of a delivery of years each file would have a few rows. The KPI job parts them, all
- * those of a run together.
+ * Rows of more days than this are not parted by day: of a delivery of years each file would have a few rows. The KPI
+ * job parts them, all those of a run together.
  */
 const DAYS_PARTED = 31;
-/** Days are told by all rows of a group that has no more bytes than this, otherwise by the beginning of its first file. */
+/**
+ * Days are told by all rows of a group that has no more bytes than this, otherwise by the beginning of its first file.
+ */
 const BYTES_LOOKED_AT = 4 * 2 ** 20;
 const BEGINNING_BYTES = 2 ** 18;
 
@@ -51,8 +53,8 @@ export const CREATE_BAD =
   'CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)';
 
 /**
- * Reads files with one header and writes their good rows as Parquet below `dir`, a file a day; adds the rejected rows to the table `bad`.
- * Where files cannot be read together, each is read alone.
+ * Reads files with one header and writes their good rows as Parquet below `dir`, a file a day; adds the rejected rows
+ * to the table `bad`. Where files cannot be read together, each is read alone.
  */
 export async function readListens(
   engine: Engine,
@@ -177,8 +179,8 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
 }
 
 /**
- * Reads the files that have bad rows once more, in order, for the places of those: to write down every row's place would cost all files
- * more than this costs a few.
+ * Reads the files that have bad rows once more, in order, for the places of those: to write down every row's place
+ * would cost all files more than this costs a few.
  */
 async function placeBadRows(
   engine: Engine,

@@ -12,10 +12,10 @@ const MAX_ID_LENGTH = 1_024;
 const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is above 14
 
 /**
- * SQL that types the rows of stream files (rules 1 and 2): `filename`, `user_id`, `track_id`, `listened_at` (UTC), `listen_date`,
- * `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written; and those columns of `also` that the
- * source has besides. `plain`: see CsvInspection.
- * Parameters: `$blanks`, and `$source_zone` and `$kpi_zone` where they are not UTC (see `zoneParameters`).
+ * SQL that types the rows of stream files (rules 1 and 2): `filename`, `user_id`, `track_id`, `listened_at` (UTC),
+ * `listen_date`, `reason` (null for a good row) and, for rejected rows only, `listen_time` as it was written; and those
+ * columns of `also` that the source has besides. `plain`: see CsvInspection. Parameters: `$blanks`, and `$source_zone`
+ * and `$kpi_zone` where they are not UTC (see `zoneParameters`).
  */
 export function typeRows(csv: CsvSource, zones: TimeZones, plain: boolean, also: readonly string[] = []): string {
   const passed = also.map((name) => `, ${name}`).join('');
@@ -74,7 +74,10 @@ export function zoneParameters(zones: TimeZones): Record<string, string> {
   };
 }
 
-/** SQL that is true of rows that lack an id or a time: of at least those, where more is to be seen of them. Parameter: `$blanks`. */
+/**
+ * SQL that is true of rows that lack an id or a time: of at least those, where more is to be seen of them. Parameter:
+ * `$blanks`.
+ */
 export function blankIds(csv: CsvSource, plain: boolean): string {
   return (['user_id', 'track_id', 'listen_time'] as const)
     .map((name) => `${trimmed(csv.column(name), plain)} IS NULL`)
@@ -82,8 +85,8 @@ export function blankIds(csv: CsvSource, plain: boolean): string {
 }
 
 /**
- * SQL of a column without the blanks around it, null where nothing is left. Most values have no blank to take off, and to see that is
- * many times as fast as to take some off. Parameter: `$blanks`, but for files that are plain.
+ * SQL of a column without the blanks around it, null where nothing is left. Most values have no blank to take off, and
+ * to see that is many times as fast as to take some off. Parameter: `$blanks`, but for files that are plain.
  */
 export function trimmed(column: string, plain: boolean): string {
   if (plain)

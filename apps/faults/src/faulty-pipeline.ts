@@ -87,7 +87,10 @@ export class FaultyPipeline {
     return this.outcome(delivery);
   }
 
-  /** Waits until a run has ended, and until nobody has work for it or owes a message. Throws, telling where it stands, after `timeoutMs`. */
+  /**
+   * Waits until a run has ended, and until nobody has work for it or owes a message. Throws, telling where it stands,
+   * after `timeoutMs`.
+   */
   async settle({ runId }: Delivery, timeoutMs = 60_000): Promise<void> {
     const { stores } = this.pipeline;
     const deadline = Date.now() + timeoutMs;
@@ -110,7 +113,10 @@ export class FaultyPipeline {
     }
   }
 
-  /** A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by then. */
+  /**
+   * A run of the samples while a gate does what it likes. Throws what does not settle, with what `injected` tells by
+   * then.
+   */
   async runWith(
     gate: Gate,
     injected: () => string,
@@ -149,7 +155,10 @@ export class FaultyPipeline {
     this.restarts.push(this.pipeline.startService(stage));
   }
 
-  /** All that a run left behind, with the names of the run and its days taken out: the same for every run of the samples. */
+  /**
+   * All that a run left behind, with the names of the run and its days taken out: the same for every run of the
+   * samples.
+   */
   async outcome({ runId, shift }: Delivery): Promise<unknown> {
     const { stores, config } = this.pipeline;
     const report = await runReport(stores, runId);

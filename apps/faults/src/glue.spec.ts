@@ -5,7 +5,9 @@ import { IMPATIENT, SPELL_MS, Spell, faultsOf } from './spell';
 
 jest.setTimeout(900_000);
 
-/** Spark starts for each run, so `npm test` leaves these out; `glue-runner.spec` and `conformance.spec` are part of it. */
+/**
+ * Spark starts for each run, so `npm test` leaves these out; `glue-runner.spec` and `conformance.spec` are part of it.
+ */
 (WHOLE ? describe : describe.skip)('with the engine of AWS Glue', () => {
   let faulty: FaultyPipeline;
   let undisturbed: unknown;

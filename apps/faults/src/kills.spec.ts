@@ -36,7 +36,10 @@ interface Result {
   readonly outcome: unknown;
 }
 
-/** Starts a run while faults are injected, and waits for its end. Calls that no fault is injected in do what `otherwise` says. */
+/**
+ * Starts a run while faults are injected, and waits for its end. Calls that no fault is injected in do what `otherwise`
+ * says.
+ */
 type Disturbed = (start: () => Promise<Delivery>, otherwise?: Gate) => Promise<Delivery>;
 
 const isStage = (caller: string): caller is Stage => (STAGES as readonly string[]).includes(caller);
@@ -57,9 +60,9 @@ const withoutListens: Gate = ({ caller, name }, phase) =>
 
 /**
  * What can be lost or done twice is what a service tells its servers. So its fault points are its calls that change
- * something, as an undisturbed run makes them, each with the moment before the server has it and the moment after: before
- * the effect, between effect and state, between state and event, between event and commit. A new step of a handler or a
- * timer is a new call, and thereby a new point.
+ * something, as an undisturbed run makes them, each with the moment before the server has it and the moment after:
+ * before the effect, between effect and state, between state and event, between event and commit. A new step of a
+ * handler or a timer is a new call, and thereby a new point.
  */
 describe('kill -9', () => {
   let faulty: FaultyPipeline;

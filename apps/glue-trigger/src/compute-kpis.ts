@@ -78,10 +78,10 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /**
-   * The turn's number is the version of what the run publishes. In a new turn, others may have written the lake since an
-   * earlier job of this run: what that one computed is forgotten, so that it cannot be published over theirs. From then on
-   * every change of the run is bound to the turn, so that a replica that was away for long cannot bring in what it has from an
-   * earlier one. Gives undefined where the run has changed meanwhile.
+   * The turn's number is the version of what the run publishes. In a new turn, others may have written the lake since
+   * an earlier job of this run: what that one computed is forgotten, so that it cannot be published over theirs. From
+   * then on every change of the run is bound to the turn, so that a replica that was away for long cannot bring in what
+   * it has from an earlier one. Gives undefined where the run has changed meanwhile.
    */
   private async beginTurn(run: Run, turn: number): Promise<Run | undefined> {
     if (run.version === turn) return run;
@@ -95,7 +95,10 @@ export class ComputeKpis extends StagePerformer {
     return begun ? { ...run, ...changes } : undefined;
   }
 
-  /** Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be looked at again. */
+  /**
+   * Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be
+   * looked at again.
+   */
   private async finishJob(
     run: Run,
     job: KpiJob,
@@ -154,7 +157,10 @@ export class ComputeKpis extends StagePerformer {
     return { again: waited === true ? 0 : this.config.jobPollSeconds * 1_000, unchanged };
   }
 
-  /** Keeps the lake's days from falling into many small objects. The run has its numbers by now: what fails here is tried again with the next run. */
+  /**
+   * Keeps the lake's days from falling into many small objects. The run has its numbers by now: what fails here is
+   * tried again with the next run.
+   */
   private async compact({ days }: KpiJobSummary, work: Work): Promise<void> {
     const { lakeBucket, lakeMaxObjects, duckdbLimits } = this.config;
     try {
@@ -225,7 +231,10 @@ export class ComputeKpis extends StagePerformer {
     });
   }
 
-  /** What the run's job works on, as it was when the job was first to be started in this turn; then the run's listens are in the lake. */
+  /**
+   * What the run's job works on, as it was when the job was first to be started in this turn; then the run's listens
+   * are in the lake.
+   */
   private async jobOf(run: Run, version: number, work: Work): Promise<{ job: KpiJob; input: ObjectRef }> {
     const { runs, objects } = this.runtime.stores;
     const known = run.job?.input;

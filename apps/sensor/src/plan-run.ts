@@ -33,8 +33,8 @@ export type Plan =
   | { readonly decision: 'take'; readonly files: readonly SourceObject[]; readonly left: readonly LeftObject[] };
 
 /**
- * What a run does with the objects below `streams/` now. It waits while files are still arriving, so that one delivery is
- * one run, but not beyond its deadline; then it takes what is ready, or is skipped. Pure.
+ * What a run does with the objects below `streams/` now. It waits while files are still arriving, so that one delivery
+ * is one run, but not beyond its deadline; then it takes what is ready, or is skipped. Pure.
  */
 export function planRun({ runId, now, quietMs, deadline, objects, claimOf }: Sensing): Plan {
   const files: SourceObject[] = [];
@@ -79,7 +79,10 @@ function describeNothing(left: readonly LeftObject[]): string {
   return `no stream files to take: ${[...counts].map(([reason, n]) => `${n} ${reason}`).join(', ')}`;
 }
 
-/** Parts files into batches of about `batchBytes`, in order; a larger file is a batch of its own. Gives each file's batch. */
+/**
+ * Parts files into batches of about `batchBytes`, in order; a larger file is a batch of its own. Gives each file's
+ * batch.
+ */
 export function planBatches(sizes: readonly number[], batchBytes: number): number[] {
   let batch = 0;
   let filled = 0;

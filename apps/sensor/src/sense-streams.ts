@@ -24,8 +24,8 @@ const CALLS_AT_ONCE = 32;
 type Input = Pick<Manifest, 'streams' | 'left' | 'dates'>;
 
 /**
- * Waits for a run's files and freezes its manifest. Each step is safe to repeat: files are taken for the run, the manifest
- * is written, the run is frozen with it, each batch is made together with its event, and the run is sensed.
+ * Waits for a run's files and freezes its manifest. Each step is safe to repeat: files are taken for the run, the
+ * manifest is written, the run is frozen with it, each batch is made together with its event, and the run is sensed.
  */
 @Injectable()
 export class SenseStreams extends StagePerformer {
@@ -117,8 +117,8 @@ export class SenseStreams extends StagePerformer {
   }
 
   /**
-   * Makes the batches of a frozen manifest, each with the event it owes. The last one is announced together with the run's
-   * state, so that no run can be judged to the end before it is sensed.
+   * Makes the batches of a frozen manifest, each with the event it owes. The last one is announced together with the
+   * run's state, so that no run can be judged to the end before it is sensed.
    */
   private async announce(run: Run, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;

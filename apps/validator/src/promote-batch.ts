@@ -8,8 +8,8 @@ import { ulid } from 'ulid';
 const REWRITTEN_AT_ONCE = 1; // each has the engine's memory to itself
 
 /**
- * Gives the objects that hold the listens of the files that passed, and of no other: the combiner's own, which nobody changes any more;
- * one is rewritten only where rows of a rejected file have to go.
+ * Gives the objects that hold the listens of the files that passed, and of no other: the combiner's own, which nobody
+ * changes any more; one is rewritten only where rows of a rejected file have to go.
  */
 export async function promoteBatch(
   evidence: BatchEvidence,

@@ -25,8 +25,8 @@ const FILES_AT_ONCE = 16;
 const MAX_REASONS = 20;
 
 /**
- * Judges the files of a batch and acts on it: what passed is promoted, what did not is quarantined. The last verdict of a
- * run ends validation. Every step is safe to repeat.
+ * Judges the files of a batch and acts on it: what passed is promoted, what did not is quarantined. The last verdict of
+ * a run ends validation. Every step is safe to repeat.
  */
 @Injectable()
 export class ValidateBatch extends StagePerformer {

@@ -13,7 +13,10 @@ export interface DuckDBLimits {
 
 export type Row = Record<string, unknown>;
 
-/** Thrown when a statement needs more memory, or more room to spill to, than the engine may take. Trying again cannot help. */
+/**
+ * Thrown when a statement needs more memory, or more room to spill to, than the engine may take. Trying again cannot
+ * help.
+ */
 export class EngineExhausted extends LastingError {
   constructor(what: 'memory' | 'scratch', memoryBytes: number, cause: Error) {
     const mib = Math.round(memoryBytes / 2 ** 20);
@@ -59,7 +62,10 @@ export class Engine {
     return engine;
   }
 
-  /** A second connection, for statements that run beside those of this one. It shares tables and limits, and ends with this one. */
+  /**
+   * A second connection, for statements that run beside those of this one. It shares tables and limits, and ends with
+   * this one.
+   */
   async beside(): Promise<Engine> {
     return new Engine(this.instance, await this.instance.connect(), this.memoryBytes);
   }
@@ -69,7 +75,9 @@ export class Engine {
     return (await this.execute(sql, values)).rowsChanged;
   }
 
-  /** All rows, for results that are known to be small. Integers come as bigint, dates as text where the SQL casts them. */
+  /**
+   * All rows, for results that are known to be small. Integers come as bigint, dates as text where the SQL casts them.
+   */
   async rows<T extends Row>(sql: string, values?: Record<string, DuckDBValue>): Promise<T[]> {
     return (await (await this.execute(sql, values)).getRowObjectsJS()) as T[];
   }
@@ -116,9 +124,9 @@ export function textList(values: readonly string[]): string {
 }
 
 /**
- * How listens are written: texts by their lengths and then their bytes (Parquet's second version), which zstd finds to repeat at a third
- * of the processor time that dictionaries of ids take. Columns with few values, such as days, have dictionaries all the same. See
- * docs/decisions/0011.
+ * How listens are written: texts by their lengths and then their bytes (Parquet's second version), which zstd finds to
+ * repeat at a third of the processor time that dictionaries of ids take. Columns with few values, such as days, have
+ * dictionaries all the same. See docs/decisions/0011.
  */
 export const PARQUET =
   'PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT 1000';

@@ -12,7 +12,9 @@ export function isLasting(error: unknown): boolean {
   return typeof error === 'object' && error !== null && (error as { lasting?: unknown }).lasting === true;
 }
 
-/** An error in one line for a log, a header or a run's status, with what caused it. Control characters are taken out. */
+/**
+ * An error in one line for a log, a header or a run's status, with what caused it. Control characters are taken out.
+ */
 export function describeError(error: unknown, limit = 1_000): string {
   const parts: string[] = [];
   for (

@@ -21,7 +21,9 @@ export interface Envelope<T extends StageEvent = StageEvent> {
   readonly data: T;
 }
 
-/** `Type`'s fields from plain JSON, or SchemaViolation that lists every field that is wrong. Unknown fields are wrong. */
+/**
+ * `Type`'s fields from plain JSON, or SchemaViolation that lists every field that is wrong. Unknown fields are wrong.
+ */
 export function fromPlain<T extends object>(type: ClassConstructor<T>, plain: unknown): T {
   if (typeof plain !== 'object' || plain === null || Array.isArray(plain)) {
     throw new SchemaViolation(`${type.name}: expected an object, found ${plain === null ? 'null' : typeof plain}`);

@@ -3,7 +3,10 @@ import { IsInt, Min, ValidateNested } from 'class-validator';
 import { ObjectRef } from './object-ref';
 import { StageEvent } from './stage-event';
 
-/** Every batch has its verdict and at least one file passed, but in a backfill: the listens wait in the intermediate bucket. */
+/**
+ * Every batch has its verdict and at least one file passed, but in a backfill: the listens wait in the intermediate
+ * bucket.
+ */
 export class RunValidated extends StageEvent {
   static readonly topic = 'music.run.validated';
   @ValidateNested() @Type(() => ObjectRef) readonly manifest!: ObjectRef;

@@ -6,8 +6,8 @@ export interface RowsByDay<T> {
 }
 
 /**
- * Reads a table that has a `listen_date` in order, so that memory holds the rows of a day and not of all. Whole numbers come as
- * numbers; throws RangeError on one that would not stay exact.
+ * Reads a table that has a `listen_date` in order, so that memory holds the rows of a day and not of all. Whole numbers
+ * come as numbers; throws RangeError on one that would not stay exact.
  */
 export async function rowsByDay<T>(engine: Engine, table: string, order: string): Promise<RowsByDay<T>> {
   const rows = engine.stream<Record<string, unknown>>(

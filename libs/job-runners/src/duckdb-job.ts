@@ -14,15 +14,19 @@ import { type Pass, planPasses } from './plan-passes';
 
 /** Days whose KPIs are in one object: an object costs a call, however small it is. */
 const DAYS_AN_OBJECT = 16;
-/** The share of the memory that days which are computed together have as Parquet; in memory they are some times as large. */
+/**
+ * The share of the memory that days which are computed together have as Parquet; in memory they are some times as
+ * large.
+ */
 const SHARE_TOGETHER = 1 / 8;
 
 /** How many times as many buckets as usual are tried before the job fails for want of memory. */
 const FINER = [1, 4, 16];
 
 /**
- * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a pointer in a table of
- * groups, and what is left of it afterwards. Bytes, measured with room to spare, so that no bucket spills.
+ * What a listen takes of the engine's memory while distinct ones are sought: three numbers, a date, a hash and a
+ * pointer in a table of groups, and what is left of it afterwards. Bytes, measured with room to spare, so that no
+ * bucket spills.
  */
 const BYTES_A_LISTEN = 72;
 
@@ -42,9 +46,9 @@ const sizesFor = ({ memoryBytes }: DuckDBLimits): JobSizes => ({
 type Day = KpiJobSummary['days'][number];
 
 /**
- * Computes a run's KPIs with the embedded engine. Time follows the listens of the run's days; memory stays within its limit, and
- * scratch space follows the largest day. Calls `step` whenever a part is done, with the days that
- * can be published. Throws as the store and the engine do; repeating it writes another result.
+ * Computes a run's KPIs with the embedded engine. Time follows the listens of the run's days; memory stays within its
+ * limit, and scratch space follows the largest day. Calls `step` whenever a part is done, with the days that can be
+ * published. Throws as the store and the engine do; repeating it writes another result.
  */
 export async function runDuckDBJob(
   job: KpiJob,

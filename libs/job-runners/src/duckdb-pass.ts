@@ -12,7 +12,10 @@ const EVENLY = 0.9;
 const BUCKETS_NOT_WRITTEN = 4;
 /** Objects are parted so many bytes at a time, and then removed: scratch space holds the listens once, not twice. */
 const PARTED_BYTES = 64 * 2 ** 20;
-/** What rows that were parted into buckets take, compared with the objects that they came in; objects by day compress a little better. */
+/**
+ * What rows that were parted into buckets take, compared with the objects that they came in; objects by day compress a
+ * little better.
+ */
 const PARTED_GROWTH = 1.15;
 /** Bits of a bitmap of listeners; Spark's have 32,768. */
 const BITMAP_BITS = [64, 512, 4_096, 32_768] as const;
@@ -57,9 +60,10 @@ export function fetchFirst(
 }
 
 /**
- * Computes the models of some days, and leaves them as tables of the engine: `genre_day`, `top_songs`, `top_genres`, `day`. The views
- * `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets by a hash of their user first:
- * a listen and all its repetitions, and a listener with all their listens, are in one bucket, so what buckets count adds up.
+ * Computes the models of some days, and leaves them as tables of the engine: `genre_day`, `top_songs`, `top_genres`,
+ * `day`. The views `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets
+ * by a hash of their user first: a listen and all its repetitions, and a listener with all their listens, are in one
+ * bucket, so what buckets count adds up.
  */
 export async function computePass(
   engine: Engine,
@@ -228,8 +232,8 @@ function readBuckets(folder: string): string {
 }
 
 /**
- * The functions that Spark has built in. How long a bitmap is is chosen for the bucket: long ones are best for many listeners,
- * short ones where a day and genre has few of them.
+ * The functions that Spark has built in. How long a bitmap is is chosen for the bucket: long ones are best for many
+ * listeners, short ones where a day and genre has few of them.
  */
 export async function defineBitmaps(engine: Engine): Promise<void> {
   const [size] = await engine.rows<{ listens: bigint; listeners: bigint; days: bigint; genres: bigint }>(
@@ -247,7 +251,10 @@ export async function defineBitmaps(engine: Engine): Promise<void> {
 
 const BYTES_A_GROUP = 64;
 
-/** The length of bitmaps that takes the least memory: there are no more than days × genres × bitmaps, and no more than listens. Pure. */
+/**
+ * The length of bitmaps that takes the least memory: there are no more than days × genres × bitmaps, and no more than
+ * listens. Pure.
+ */
 export function bitmapBits(listens: number, listeners: number, dayGenres: number): number {
   const bytes = (bits: number) =>
     Math.min(listens, dayGenres * Math.ceil(listeners / bits)) * (bits / 8 + BYTES_A_GROUP);

@@ -52,8 +52,8 @@ export class GlueRunner implements JobRunner {
   ) {}
 
   /**
-   * A job run of the same arguments that is under way or succeeded is adopted: a process that died between start and save,
-   * or never saw the reply, starts no second one. Throws as Glue does.
+   * A job run of the same arguments that is under way or succeeded is adopted: a process that died between start and
+   * save, or never saw the reply, starts no second one. Throws as Glue does.
    */
   async start(job: KpiJob): Promise<JobStart> {
     const args = glueArguments(await prepareSparkJob(this.store, job));

@@ -4,8 +4,8 @@ import type { ObjectStore } from '@music/storage';
 import { ulid } from 'ulid';
 
 /**
- * What a KPI job works on: days of the lake, where the run's own listens have been placed before it starts. A job writes nothing but
- * its result, so it can be done again, or twice at once, at any time.
+ * What a KPI job works on: days of the lake, where the run's own listens have been placed before it starts. A job
+ * writes nothing but its result, so it can be done again, or twice at once, at any time.
  */
 export interface KpiJob {
   readonly runId: string;
@@ -23,7 +23,10 @@ export interface KpiJob {
   readonly keepUnknownTracks: boolean;
 }
 
-/** What a KPI job leaves in the lake bucket, see `newSummaryKey`; it names the object of each day, which may have other days besides. */
+/**
+ * What a KPI job leaves in the lake bucket, see `newSummaryKey`; it names the object of each day, which may have other
+ * days besides.
+ */
 export interface KpiJobSummary {
   readonly runId: string;
   readonly engine: string;
@@ -46,8 +49,9 @@ export type JobStart =
 
 export type JobStatus =
   /**
-   * `waited`: the engine has waited for its end, and can be asked again at once. `steps`: how many it has done, where it can tell.
-   * `ready`: what it has computed so far; whoever computes it again in the same turn comes to the same numbers.
+   * `waited`: the engine has waited for its end, and can be asked again at once. `steps`: how many it has done, where
+   * it can tell. `ready`: what it has computed so far; whoever computes it again in the same turn comes to the same
+   * numbers.
    */
   | {
       readonly state: 'running';

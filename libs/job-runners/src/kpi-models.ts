@@ -35,7 +35,9 @@ export const MODELS = {
 export const catalogueSql = (keepUnknownTracks: boolean): string =>
   MODELS.catalogue.replace('${keep_unknown_tracks}', keepUnknownTracks ? 'TRUE' : 'FALSE');
 
-/** Names the models by their content; a day's item says which made it. `music_kpis.py` names those of its folder alike. */
+/**
+ * Names the models by their content; a day's item says which made it. `music_kpis.py` names those of its folder alike.
+ */
 export const MODELS_VERSION = createHash('sha256')
   .update(
     Object.entries(MODELS)

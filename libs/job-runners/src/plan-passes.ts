@@ -13,12 +13,15 @@ export interface LakeDay {
   readonly objects: readonly LakeObject[];
 }
 
-/** A pass ends with so many objects: the engine opens all of them, and what is computed can be published while the next pass runs. */
+/**
+ * A pass ends with so many objects: the engine opens all of them, and what is computed can be published while the next
+ * pass runs.
+ */
 const MAX_OBJECTS = 250;
 
 /**
- * Small days share a pass, since a pass takes as long as reading some megabytes; a large day has one of its own. Days stay in order.
- * Pure.
+ * Small days share a pass, since a pass takes as long as reading some megabytes; a large day has one of its own. Days
+ * stay in order. Pure.
  */
 export function planPasses(days: readonly LakeDay[], bytesTogether: number): Pass[] {
   const passes: Pass[] = [];

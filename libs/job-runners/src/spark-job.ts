@@ -18,7 +18,10 @@ interface SparkSummary {
 
 const uri = ({ bucket, key }: Pick<ObjectRef, 'bucket' | 'key'>): string => `s3://${bucket}/${key}`;
 
-/** Writes down what a Spark job reads, named by content. Gives the job's arguments without `--`; same job, same arguments. */
+/**
+ * Writes down what a Spark job reads, named by content. Gives the job's arguments without `--`; same job, same
+ * arguments.
+ */
 export async function prepareSparkJob(store: ObjectStore, job: KpiJob): Promise<Record<string, string>> {
   const input = { dates: job.dates, songs: job.songs.map(uri), users: job.users.map(uri) };
   const hash = createHash('sha256').update(JSON.stringify(input)).digest('hex').slice(0, 16);

@@ -24,7 +24,10 @@ export interface SparkKubernetesOptions {
   readonly timeoutMinutes: number;
   /** Finished Jobs are removed after so long. Seconds. */
   readonly keepSeconds: number;
-  /** ConfigMap and Secret whose entries become environment variables: endpoints, region, credentials where no role gives them. */
+  /**
+   * ConfigMap and Secret whose entries become environment variables: endpoints, region, credentials where no role gives
+   * them.
+   */
   readonly configMap: string;
   readonly secret: string;
 }
@@ -51,9 +54,9 @@ export class SparkKubernetesRunner implements JobRunner {
   ) {}
 
   /**
-   * A Job of the same run and input that is under way or complete is adopted. Its name follows from the run, the input and
-   * how many failed before it, so that two processes cannot make two. Waits for every other: the Job of a run that failed,
-   * or of an earlier turn, may still be writing the lake. Throws as the API server does.
+   * A Job of the same run and input that is under way or complete is adopted. Its name follows from the run, the input
+   * and how many failed before it, so that two processes cannot make two. Waits for every other: the Job of a run that
+   * failed, or of an earlier turn, may still be writing the lake. Throws as the API server does.
    */
   async start(job: KpiJob): Promise<JobStart> {
     const args = await prepareSparkJob(this.store, job);

@@ -38,7 +38,9 @@ export type KpiItem = DayItem | GenreItem | TopGenreItem | TopSongItem;
 
 const MAX_PART_BYTES = 512; // a sort key takes 1,024
 
-/** A genre as a part of a sort key: `#` separates parts there, so it is escaped; a very long name gives way to its hash. */
+/**
+ * A genre as a part of a sort key: `#` separates parts there, so it is escaped; a very long name gives way to its hash.
+ */
 export function keyPart(genre: string): string {
   const escaped = genre.replaceAll('%', '%25').replaceAll('#', '%23');
   return Buffer.byteLength(escaped) <= MAX_PART_BYTES

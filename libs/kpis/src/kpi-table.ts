@@ -41,7 +41,10 @@ export function kpiTable(name: string): CreateTableCommandInput {
 
 const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the check of the claim
 const READ_ATTEMPTS = 25;
-/** A table that is throttled gives more the longer it is asked: a write is tried for some minutes before its work counts as failed. */
+/**
+ * A table that is throttled gives more the longer it is asked: a write is tried for some minutes before its work counts
+ * as failed.
+ */
 const THROTTLED_ATTEMPTS = 40;
 const THROTTLED_MS = { first: 50, most: 5_000 };
 const THROTTLED = new Set([
@@ -63,8 +66,8 @@ export class KpiTable {
 
   /**
    * Publishes a day as a whole: claims it, writes the new items, deletes those that no longer belong, and writes `day`
-   * last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write is
-   * bound to the claim, so a process that wakes up late cannot mix its version in.
+   * last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write
+   * is bound to the claim, so a process that wakes up late cannot mix its version in.
    */
   async publish(day: DayKpis, provenance: Provenance): Promise<'published' | 'superseded'> {
     const { version } = provenance;

@@ -24,7 +24,10 @@ export const compactedRunsKey = (compactedRun: string): string => `compacted/${c
 /** No more than this is merged at a time, so that neither time nor scratch space grow with the day. Bytes. */
 const MERGED_BYTES = 512 * 2 ** 20;
 
-/** Compacts those of some days that have more than `maxObjects`. The caller holds the turn to write the lake. Gives which. */
+/**
+ * Compacts those of some days that have more than `maxObjects`. The caller holds the turn to write the lake. Gives
+ * which.
+ */
 export async function compactDays(
   store: ObjectStore,
   bucket: string,
@@ -44,8 +47,8 @@ export async function compactDays(
 }
 
 /**
- * Merges the smallest of a day's objects in the lake into one where there are more than `maxObjects`. The caller holds the turn
- * to write the lake. Gives whether it did.
+ * Merges the smallest of a day's objects in the lake into one where there are more than `maxObjects`. The caller holds
+ * the turn to write the lake. Gives whether it did.
  */
 export async function compactDay(
   store: ObjectStore,
@@ -83,7 +86,10 @@ export async function compactDay(
   }
 }
 
-/** Ends compactions that a process began and did not live to end. To be called by whoever takes the turn to write the lake. */
+/**
+ * Ends compactions that a process began and did not live to end. To be called by whoever takes the turn to write the
+ * lake.
+ */
 export async function finishCompactions(store: ObjectStore, bucket: string): Promise<void> {
   for await (const journal of store.list(bucket, `${JOURNAL}date=`))
     await finish(store, bucket, await store.readJson<Compaction>(journal), journal);

@@ -1,6 +1,9 @@
 import { type ObjectStore, type StoredObject, mapLimited } from '@music/storage';
 
-/** Objects of the lake that hold the listens of one day, as they were delivered, those of each run in a folder of its own. */
+/**
+ * Objects of the lake that hold the listens of one day, as they were delivered, those of each run in a folder of its
+ * own.
+ */
 export interface LakeObject extends StoredObject {
   readonly run: string;
 }

@@ -10,7 +10,9 @@ import { LISTEN_COLUMNS, lakeDay, lakeRunPrefix } from './lake-day';
 export interface Placing {
   readonly runId: string;
   readonly listens: readonly ListensObject[];
-  /** Asked before each day is written: whether it is still this run's turn. A replica that was away for long leaves off. */
+  /**
+   * Asked before each day is written: whether it is still this run's turn. A replica that was away for long leaves off.
+   */
   readonly isOurTurn: () => Promise<boolean>;
   readonly signal: AbortSignal;
 }
@@ -22,13 +24,17 @@ export class TurnIsOver extends Error {
 
 const DAYS_AT_ONCE = 8;
 
-/** Which days a run has ever put listens into. Written before the first of them, so that a later attempt finds what an earlier one left. */
+/**
+ * Which days a run has ever put listens into. Written before the first of them, so that a later attempt finds what an
+ * earlier one left.
+ */
 const placedKey = (runId: string): string => `runs/${runId}/placed.json`;
 
 /**
- * Puts a run's listens into the lake, in place of what an earlier attempt of the run left there. Objects of one day are copied by
- * the server; only those of several days are written anew, once for each day. Gives the days that have changed or may have,
- * ascending. Safe to repeat: what is there already stays, and a reader counts a listen once however often it is there.
+ * Puts a run's listens into the lake, in place of what an earlier attempt of the run left there. Objects of one day are
+ * copied by the server; only those of several days are written anew, once for each day. Gives the days that have
+ * changed or may have, ascending. Safe to repeat: what is there already stays, and a reader counts a listen once
+ * however often it is there.
  */
 export async function placeListens(
   store: ObjectStore,
@@ -83,7 +89,10 @@ export async function placeListens(
   }
 }
 
-/** Names a copy by what it is a copy of, so that a repeated attempt finds it, and one of other content never takes its place. */
+/**
+ * Names a copy by what it is a copy of, so that a repeated attempt finds it, and one of other content never takes its
+ * place.
+ */
 function nameOf({ bucket, key, etag }: ObjectRef): string {
   return createHash('sha256').update(`${bucket}\0${key}\0${etag}`).digest('hex').slice(0, 32);
 }

@@ -21,8 +21,8 @@ const COMPOSE_STACK = {
 };
 
 /**
- * On one machine nobody waits for slow deliveries. The local S3 server goes on listing what was removed from a bucket with
- * versions, so there the source has none. Variables of the environment come before these.
+ * On one machine nobody waits for slow deliveries. The local S3 server goes on listing what was removed from a bucket
+ * with versions, so there the source has none. Variables of the environment come before these.
  */
 const LOCAL_DEFAULTS = {
   SOURCE_VERSIONS: 'false',
@@ -78,7 +78,10 @@ export class LocalPipeline {
     private readonly callProxies: CallProxies | undefined,
   ) {}
 
-  /** Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does not start. */
+  /**
+   * Starts stack and services and sets up topics, tables and buckets. Throws, with nothing left running, where one does
+   * not start.
+   */
   static async start({
     compose = false,
     engine = 'duckdb',

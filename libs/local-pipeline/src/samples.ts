@@ -18,8 +18,9 @@ export function dayAfter(day: string, days: number): string {
 }
 
 /**
- * The samples once more, their listens `days` later, as a folder below `dir`. Three days or more apart no two share a day.
- * Songs and users get a row that nobody listens to, so that they are new, too; and there is a file that is rejected.
+ * The samples once more, their listens `days` later, as a folder below `dir`. Three days or more apart no two share a
+ * day. Songs and users get a row that nobody listens to, so that they are new, too; and there is a file that is
+ * rejected.
  */
 export async function laterSamples(dir: string, days: number): Promise<string> {
   const folder = path.join(dir, `later-${days}`);

@@ -50,8 +50,8 @@ class GlueError extends Error {
 }
 
 /**
- * AWS Glue's jobs on loopback, for its real SDK client: a job run is the job's own script, fetched from the local S3 and
- * run by spark-submit. Needs `node tools/set-up.mjs spark`.
+ * AWS Glue's jobs on loopback, for its real SDK client: a job run is the job's own script, fetched from the local S3
+ * and run by spark-submit. Needs `node tools/set-up.mjs spark`.
  */
 export class GlueEndpoint {
   readonly jobs = new Map<string, Job>();

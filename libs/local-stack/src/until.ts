@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
 /**
- * Waits until something is so, or is there, looking every `everyMs`; what throws is not so yet. Gives what the look gave. Throws, telling
- * why, after `timeoutMs`.
+ * Waits until something is so, or is there, looking every `everyMs`; what throws is not so yet. Gives what the look
+ * gave. Throws, telling why, after `timeoutMs`.
  */
 export async function until<T>(
   what: string,

@@ -49,7 +49,10 @@ export async function listOpenDeadLetters(
   return (await listDeadLetters(kafka, runs, stages)).filter(({ replayed }) => !replayed);
 }
 
-/** Puts dead letters back where they came from, once each. A crash in between may put one back twice, which does no harm. */
+/**
+ * Puts dead letters back where they came from, once each. A crash in between may put one back twice, which does no
+ * harm.
+ */
 export async function replay(kafka: Kafka, runs: RunStore, letters: readonly DeadLetter[]): Promise<void> {
   const ours: ReadonlySet<string> = new Set(Object.values(DEAD_LETTER_HEADERS));
   for (const { topic, message } of letters) {

@@ -45,8 +45,8 @@ export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
 }
 
 /**
- * A connection that is given up when what was sent on it has no answer for `timeoutMs`. kafkajs itself gives up the request
- * only, and sends the next one on the same connection, be it open at this end alone.
+ * A connection that is given up when what was sent on it has no answer for `timeoutMs`. kafkajs itself gives up the
+ * request only, and sends the next one on the same connection, be it open at this end alone.
  */
 function answeringSocket({ host, port, ssl, onConnect }: ISocketFactoryArgs, timeoutMs: number): Socket {
   const socket = ssl

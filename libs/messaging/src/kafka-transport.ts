@@ -25,9 +25,9 @@ export type MessageOutcome = 'handled' | 'retried' | 'dead_lettered';
 const RETRY = { topic: 'retry-topic', attempt: 'retry-attempt', at: 'retry-at', reason: 'retry-reason' } as const;
 
 /**
- * Nest's way to Kafka. A message is checked against its schema, handled, and only then committed. A passing fault is tried
- * again in place a few times, then from retry topics with growing delays, then it is a dead letter; a lasting fault and a
- * message that fits no schema are dead letters at once. No message holds up those behind it.
+ * Nest's way to Kafka. A message is checked against its schema, handled, and only then committed. A passing fault is
+ * tried again in place a few times, then from retry topics with growing delays, then it is a dead letter; a lasting
+ * fault and a message that fits no schema are dead letters at once. No message holds up those behind it.
  */
 export class KafkaTransport extends Server implements CustomTransportStrategy {
   override readonly propagatesEventHandlerErrors = true;

@@ -12,8 +12,9 @@ interface Queue {
 const OVERLOADED_MS = 10;
 
 /**
- * kafkajs looks for pending requests a thousand times a second on each connection, whether there are any or not, which takes 3 % of a core
- * of every idle service (tulios/kafkajs#1704, open). This looks only where a request waits, or a throttled broker is to be asked again.
+ * kafkajs looks for pending requests a thousand times a second on each connection, whether there are any or not, which
+ * takes 3 % of a core of every idle service (tulios/kafkajs#1704, open). This looks only where a request waits, or a
+ * throttled broker is to be asked again.
  */
 export function quietRequestQueue(): void {
   RequestQueue.prototype.scheduleCheckPendingRequests = function (this: Queue) {

@@ -14,8 +14,8 @@ export interface TopicMessage {
 }
 
 /**
- * Reads topics from their beginning to what was their end when the call began; with `follow`, on and on until `signal` is
- * aborted. Commits nothing, and leaves no consumer group behind.
+ * Reads topics from their beginning to what was their end when the call began; with `follow`, on and on until `signal`
+ * is aborted. Commits nothing, and leaves no consumer group behind.
  */
 export async function readTopics(
   kafka: Kafka,

@@ -18,7 +18,8 @@ export interface FileReport {
   readonly key: string;
   /**
    * `left`: not taken. `taken`, `passed`: under way. `archived`: it counts and is in the archive. `rejected`: it is in
-   * quarantine. `changed`: it was replaced while the run worked. `released`: the run did not end well; a later one takes it.
+   * quarantine. `changed`: it was replaced while the run worked. `released`: the run did not end well; a later one
+   * takes it.
    */
   readonly state: 'left' | 'taken' | 'passed' | 'archived' | 'rejected' | 'changed' | 'released';
   readonly reason?: string;
@@ -57,8 +58,8 @@ export interface RunReport {
 }
 
 /**
- * What happened in a run, read from `pipeline_runs` and the run's manifest. Undefined where there is no such run. With `stallMs` it also
- * tells what got nowhere for so long.
+ * What happened in a run, read from `pipeline_runs` and the run's manifest. Undefined where there is no such run. With
+ * `stallMs` it also tells what got nowhere for so long.
  */
 export async function runReport(
   { runs, objects }: Pick<Stores, 'runs' | 'objects'>,

@@ -12,7 +12,10 @@ export const DEAD_LETTER_HEADERS = {
 /** Marks a message that `replay` put back: it may resume a failed run. */
 export const REPLAYED_HEADER = 'replayed';
 
-/** A message that a stage gives up on, as it goes to the stage's dead-letter topic: unchanged, with its headers and the reason. */
+/**
+ * A message that a stage gives up on, as it goes to the stage's dead-letter topic: unchanged, with its headers and the
+ * reason.
+ */
 export function deadLetter(
   stage: Stage,
   message: Omit<OutboxMessage, 'id'> & { id?: string },

@@ -39,7 +39,10 @@ export interface BatchEvidence {
   readonly batch: number;
   readonly files: readonly FileEvidence[];
   readonly parts: readonly ListensPart[];
-  /** A CSV of the rows that broke a row rule, where there are any: file, row (from 1, below the header), reason, columns. */
+  /**
+   * A CSV of the rows that broke a row rule, where there are any: file, row (from 1, below the header), reason,
+   * columns.
+   */
   readonly rejectedRows?: ObjectRef;
   /** Only in the evidence of batch 0. */
   readonly songs?: readonly TableEvidence[];

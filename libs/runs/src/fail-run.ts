@@ -4,8 +4,8 @@ import { TERMINAL } from './run';
 import type { RunStore } from './store/run-store';
 
 /**
- * Fails the run of an event, in one step with the messages that are owed besides `run.failed`. A run that has ended stays
- * as it is; the messages are owed all the same.
+ * Fails the run of an event, in one step with the messages that are owed besides `run.failed`. A run that has ended
+ * stays as it is; the messages are owed all the same.
  */
 export async function failRun(
   store: RunStore,

@@ -41,8 +41,8 @@ export interface Manifest {
 }
 
 /**
- * Tells one version of an object from every other by what a listing shows, so also in a bucket without versions. The same
- * content written twice within a second is one version.
+ * Tells one version of an object from every other by what a listing shows, so also in a bucket without versions. The
+ * same content written twice within a second is one version.
  */
 export function versionOf({
   etag,
@@ -54,7 +54,9 @@ export function versionOf({
   return `${etag}@${new Date(lastModified).toISOString().slice(0, 19)}Z`;
 }
 
-/** Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten. */
+/**
+ * Where in the lake bucket a run's manifest is; named by its content, so that an earlier attempt is never overwritten.
+ */
 export function manifestKey(manifest: Manifest): string {
   const hash = createHash('sha256')
     .update(JSON.stringify([manifest.streams, manifest.songs, manifest.users, manifest.left, manifest.dates]))

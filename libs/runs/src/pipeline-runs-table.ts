@@ -21,7 +21,8 @@ import {
  * | `turn#<name>` | `<slot>` | which run's turn it is |
  * | `counter#<name>` | `counter` | an ascending number |
  *
- * Index `runs_by_time` (`list`, `requestedAt`) lists runs. Nothing that decides anything reads it, since an index lags behind.
+ * Index `runs_by_time` (`list`, `requestedAt`) lists runs. Nothing that decides anything reads it, since an index lags
+ * behind.
  */
 export function pipelineRunsTable(name: string): CreateTableCommandInput {
   return {

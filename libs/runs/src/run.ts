@@ -17,7 +17,10 @@ export type RunState = (typeof RUN_STATES)[number];
 
 export const TERMINAL: ReadonlySet<RunState> = new Set<RunState>(['completed', 'rejected', 'skipped', 'failed']);
 
-/** Which state may follow which. `failed` may follow every state that does not end a run, and goes back to where it came from. */
+/**
+ * Which state may follow which. `failed` may follow every state that does not end a run, and goes back to where it came
+ * from.
+ */
 export const TRANSITIONS: Record<RunState, readonly RunState[]> = {
   pending: ['frozen', 'skipped', 'failed'],
   frozen: ['sensed', 'failed'],

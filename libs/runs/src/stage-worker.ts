@@ -23,7 +23,9 @@ export interface Work {
   progress(): void;
 }
 
-/** `done`, or look again after so many milliseconds. `unchanged`: what it waits for has not got on since the last look. */
+/**
+ * `done`, or look again after so many milliseconds. `unchanged`: what it waits for has not got on since the last look.
+ */
 export type WorkOutcome = 'done' | { readonly again: number; readonly unchanged?: boolean };
 
 export interface StageWorkerOptions {
@@ -45,7 +47,8 @@ const MAX_RETRY_MS = 60_000;
 /**
  * Does a stage's work beside its message handlers. Work is remembered in `pipeline_runs` before its message is
  * acknowledged, done under a lease, and taken over by another replica when the lease runs out. `perform` must be
- * idempotent: it may be called again after any crash, and by two replicas at once when clocks differ by more than a lease.
+ * idempotent: it may be called again after any crash, and by two replicas at once when clocks differ by more than a
+ * lease.
  */
 export class StageWorker {
   private readonly owner = randomUUID();

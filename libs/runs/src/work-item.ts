@@ -7,7 +7,9 @@ export interface WorkItem {
   readonly headers: Readonly<Record<string, string>>;
   /** How often it failed. */
   readonly attempts: number;
-  /** How often it was begun since it last came to an end, well or not: more than one means that a process died on it. */
+  /**
+   * How often it was begun since it last came to an end, well or not: more than one means that a process died on it.
+   */
   readonly claims: number;
   readonly notBefore: number;
   readonly leaseUntil: number;

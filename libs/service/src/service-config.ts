@@ -18,7 +18,10 @@ const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 const BROKER = /^[^\s:]+:\d+$/;
 const TABLE = /^[a-zA-Z0-9_.-]{3,255}$/;
 
-/** What the command line and every service need to find the stores and the topics. AWS's own variables (region, credentials, `AWS_ENDPOINT_URL_S3`, …) are read by its SDK. */
+/**
+ * What the command line and every service need to find the stores and the topics. AWS's own variables (region,
+ * credentials, `AWS_ENDPOINT_URL_S3`, …) are read by its SDK.
+ */
 export class StoresConfig {
   @Setting('KAFKA_BROKERS', 'Kafka brokers, host:port, separated by commas')
   @Matches(BROKER, { each: true })

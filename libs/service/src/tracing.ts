@@ -5,7 +5,9 @@ import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trac
 import { describeError } from '@music/errors';
 import type { Work, WorkOutcome } from '@music/runs';
 
-/** Spans of a stage's work, in the trace that its messages carry, sent by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT says. */
+/**
+ * Spans of a stage's work, in the trace that its messages carry, sent by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT says.
+ */
 export class Tracing {
   private readonly provider: BasicTracerProvider | undefined;
   private readonly tracer: Tracer | undefined;

@@ -5,7 +5,9 @@ import type { ObjectStore } from './object-store';
 
 const UPLOADS_AT_ONCE = 8;
 
-/** The files of a folder that is laid out like the source bucket, relative to it, in order. Throws where there are none. */
+/**
+ * The files of a folder that is laid out like the source bucket, relative to it, in order. Throws where there are none.
+ */
 export async function deliveryFiles(folder: string): Promise<string[]> {
   const files: string[] = [];
   for (const kind of ['streams', 'songs', 'users']) {

@@ -6,7 +6,9 @@ import type { ObjectStore, StoredObject } from './object-store';
 
 const AT_ONCE = 4;
 
-/** Streams Parquet objects into files of one folder. Gives the files, in the objects' order, named by their place in it. */
+/**
+ * Streams Parquet objects into files of one folder. Gives the files, in the objects' order, named by their place in it.
+ */
 export async function downloadAll(
   store: ObjectStore,
   objects: readonly StoredObject[],
@@ -21,7 +23,10 @@ export async function downloadAll(
   });
 }
 
-/** Like `Promise.all` of `map`, with at most `limit` under way. The first error ends it, once those under way have ended. */
+/**
+ * Like `Promise.all` of `map`, with at most `limit` under way. The first error ends it, once those under way have
+ * ended.
+ */
 export async function mapLimited<T, R>(
   items: readonly T[],
   limit: number,

@@ -45,7 +45,10 @@ export class ObjectChanged extends LastingError {
   }
 }
 
-/** Thrown when a copy does not have what its source has. A copy that failed half-way is made again, so trying again can help. */
+/**
+ * Thrown when a copy does not have what its source has. A copy that failed half-way is made again, so trying again can
+ * help.
+ */
 export class CopyDiffers extends Error {
   override readonly name = 'CopyDiffers';
 
@@ -171,8 +174,8 @@ export class ObjectStore {
   }
 
   /**
-   * Like `upload`, as long as nobody has written there since `before` was seen, or nothing was. Throws WrittenMeanwhile where
-   * somebody has.
+   * Like `upload`, as long as nobody has written there since `before` was seen, or nothing was. Throws WrittenMeanwhile
+   * where somebody has.
    */
   async uploadOver(before: StoredObject | undefined, bucket: string, key: string, file: string): Promise<StoredObject> {
     try {
@@ -189,7 +192,9 @@ export class ObjectStore {
     }
   }
 
-  /** Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content. */
+  /**
+   * Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content.
+   */
   async uploadOnce(bucket: string, key: string, file: string): Promise<StoredObject> {
     return this.once(bucket, key, this.putFile(bucket, key, file, { IfNoneMatch: '*' }));
   }
@@ -207,8 +212,8 @@ export class ObjectStore {
   }
 
   /**
-   * A server-side copy of exactly this version, checked. Throws ObjectChanged where the source is not to be had any more,
-   * CopyDiffers where the copy is not what it should be.
+   * A server-side copy of exactly this version, checked. Throws ObjectChanged where the source is not to be had any
+   * more, CopyDiffers where the copy is not what it should be.
    */
   async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<FoundObject> {
     await this.copyUnchecked(source, bucket, key, storageClass);
@@ -273,7 +278,10 @@ export class ObjectStore {
     return count;
   }
 
-  /** The pages of a listing, and what makes its names what they are: they come encoded, since a name may hold what XML cannot. */
+  /**
+   * The pages of a listing, and what makes its names what they are: they come encoded, since a name may hold what XML
+   * cannot.
+   */
   private async *pages(bucket: string, prefix: string, delimiter?: string) {
     let token: string | undefined;
     do {
@@ -349,7 +357,10 @@ export class ObjectStore {
   }
 }
 
-/** Whether an object can be the copy of another: ETags differ where one of them was written in parts, so sizes are compared. */
+/**
+ * Whether an object can be the copy of another: ETags differ where one of them was written in parts, so sizes are
+ * compared.
+ */
 export function isCopy(found: FoundObject, source: StoredObject, storageClass?: StorageClass): boolean {
   return found.size === source.size && (storageClass === undefined || found.storageClass === storageClass);
 }

@@ -1,7 +1,10 @@
 import { statfs } from 'node:fs/promises';
 import { LastingError } from '@music/errors';
 
-/** Thrown before work is begun that its scratch folder has no room for. Trying again cannot help as long as the folder is as it is. */
+/**
+ * Thrown before work is begun that its scratch folder has no room for. Trying again cannot help as long as the folder
+ * is as it is.
+ */
 export class NotEnoughScratch extends LastingError {
   constructor(neededBytes: number, freeBytes: number, what: string) {
     const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);

@@ -17,8 +17,9 @@ export interface ProxiedCall extends ServerCall {
 export type Phase = 'before' | 'after';
 
 /**
- * What becomes of a call: `pass`; `cut`: the connection breaks; or an answer in the server's place (HTTP, `before` only).
- * A gate that takes its time makes the server slow; one that never resolves is a connection that is open at one end only.
+ * What becomes of a call: `pass`; `cut`: the connection breaks; or an answer in the server's place (HTTP, `before`
+ * only). A gate that takes its time makes the server slow; one that never resolves is a connection that is open at one
+ * end only.
  */
 export type Verdict = 'pass' | 'cut' | { readonly status: number; readonly body: string; readonly type: string };
 export type Gate = (call: ProxiedCall, phase: Phase) => Verdict | Promise<Verdict>;
@@ -39,8 +40,8 @@ export class FaultProxies {
   private kafka: KafkaProxy | undefined;
 
   /**
-   * One port a caller for each HTTP server of `endpoints`. Kafka's brokers name their address themselves, so there is one
-   * port, `kafka.port`, which they must advertise; who calls stands in Kafka's client id, `music-<caller>`.
+   * One port a caller for each HTTP server of `endpoints`. Kafka's brokers name their address themselves, so there is
+   * one port, `kafka.port`, which they must advertise; who calls stands in Kafka's client id, `music-<caller>`.
    */
   static async start(
     callers: readonly Caller[],

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 
 /**
- * The folder that `LAB_DATA` names: real listens, users and songs, laid out like the source bucket. Without it, specs and the bench leave
- * out what needs it, and say so. Throws where it names none.
+ * The folder that `LAB_DATA` names: real listens, users and songs, laid out like the source bucket. Without it, specs
+ * and the bench leave out what needs it, and say so. Throws where it names none.
  */
 export function labData(): string | undefined {
   const folder = process.env['LAB_DATA'];

@@ -89,7 +89,10 @@ function describeWrite({
   return `${itemKind(Key ?? Item) ?? TableName} ${changed}`.trim();
 }
 
-/** Of `pipeline_runs`: `work` of the key `work#sensor`; of what belongs to a run, such as `run#id` with `batch#00001`, the latter. */
+/**
+ * Of `pipeline_runs`: `work` of the key `work#sensor`; of what belongs to a run, such as `run#id` with `batch#00001`,
+ * the latter.
+ */
 function itemKind(key: Values | undefined): string | undefined {
   const [pk, sk] = [key?.['pk'], key?.['sk']].map((part) => /^[a-z]+/.exec(String(part?.['S']))?.[0]);
   return key?.['pk'] === undefined ? undefined : pk === 'run' ? sk : pk;

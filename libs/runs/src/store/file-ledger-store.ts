@@ -29,7 +29,9 @@ export class FileLedgerStore {
     return found;
   }
 
-  /** Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before. */
+  /**
+   * Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before.
+   */
   take(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, holder: string | undefined): Promise<boolean> {
     return this.table.put(
       { ...fileKey(entry.key, entry.version), ...entry, state: 'taken' },

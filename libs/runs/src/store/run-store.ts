@@ -26,7 +26,10 @@ export interface RunInTurn {
 /** What a stage may change of a run besides its state. */
 export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
 
-/** The one truth about where runs stand: the table `pipeline_runs`, a store a concern. Every change names the state it expects. */
+/**
+ * The one truth about where runs stand: the table `pipeline_runs`, a store a concern. Every change names the state it
+ * expects.
+ */
 export class RunStore {
   /** Told of every state that a run moved to through this store, for metrics. */
   onTransition: (state: RunState) => void = () => undefined;
@@ -139,9 +142,10 @@ export class RunStore {
   }
 
   /**
-   * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets what
-   * that stage and those after it left. A run that is to compute its KPIs again does so in a new turn: no job of the last one
-   * is adopted, and no number is published under its version. Gives false where the run has changed meanwhile.
+   * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets
+   * what that stage and those after it left. A run that is to compute its KPIs again does so in a new turn: no job of
+   * the last one is adopted, and no number is published under its version. Gives false where the run has changed
+   * meanwhile.
    */
   async reopen(
     runId: string,

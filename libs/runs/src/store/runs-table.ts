@@ -29,7 +29,10 @@ export interface Condition {
 const CONFLICT_ATTEMPTS = 5;
 const CONFLICT_MS = 20;
 
-/** The table `pipeline_runs`, as its stores use it: every write names what it expects, and gives false where that is not so. */
+/**
+ * The table `pipeline_runs`, as its stores use it: every write names what it expects, and gives false where that is not
+ * so.
+ */
 export class RunsTable {
   constructor(
     readonly dynamo: DynamoDBDocumentClient,
@@ -114,8 +117,8 @@ export class RunsTable {
   }
 
   /**
-   * An update that sets every field that has a value, where attributes have the values that are expected; undefined: where they are
-   * not there.
+   * An update that sets every field that has a value, where attributes have the values that are expected; undefined:
+   * where they are not there.
    */
   updateWhere(key: Key, changes: object, expected: object) {
     const fields = Object.entries(changes).filter(([, value]) => value !== undefined);

@@ -25,9 +25,10 @@ export class TurnStore {
   ) {}
 
   /**
-   * Takes one of the turns of a kind for a run, or keeps the one it has. A turn stays with its run until it is given back or
-   * the run has ended. Gives the turn's number, or undefined where all are taken: the same number as long as the run keeps
-   * it, a higher one with each new turn. So a run that finds another number than before knows that others had theirs meanwhile.
+   * Takes one of the turns of a kind for a run, or keeps the one it has. A turn stays with its run until it is given
+   * back or the run has ended. Gives the turn's number, or undefined where all are taken: the same number as long as
+   * the run keeps it, a higher one with each new turn. So a run that finds another number than before knows that others
+   * had theirs meanwhile.
    */
   async take(name: string, slots: number, runId: string): Promise<number | undefined> {
     for (let slot = 1; slot <= slots; slot += 1) {
