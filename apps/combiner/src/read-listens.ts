@@ -24,6 +24,9 @@ const DAYS_PARTED = 31;
 const BYTES_LOOKED_AT = 4 * 2 ** 20;
 const BEGINNING_BYTES = 2 ** 18;
 
+/** Reasons that can be told without typing a row's time. */
+const MISSING: ReadonlySet<string> = new Set<RowReason>(['missing_user_id', 'missing_track_id', 'missing_listen_time']);
+
 /** A local Parquet file of good rows, of one day where it has a `date`. */
 export interface ListensFile {
   readonly path: string;
@@ -205,9 +208,7 @@ async function placeBadRows(
     starts.push(`(${of.file}, ${start})`);
     start += counts.files.get(of.file)?.rows ?? 0;
   }
-  const onlyMissing = bad.every(
-    ({ missing_user_id, missing_track_id, missing_listen_time, ...others }) => totalOf(others) === 0,
-  );
+  const onlyMissing = bad.every((counts) => Object.keys(counts).every((reason) => MISSING.has(reason)));
   const rows = csv
     .only(again.map((fetched) => fetched.path))
     .numbered((from) => (onlyMissing ? blankIds(from, (again[0] as Fetched).plain) : undefined));

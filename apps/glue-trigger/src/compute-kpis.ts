@@ -36,8 +36,9 @@ const VERDICTS_READ_AT_ONCE = 8;
 export class KpiJobFailed extends LastingError {}
 
 /**
- * Has a run's KPIs computed and publishes them. One run at a time writes the lake. The job's id is remembered before
- * anything waits for it, its summary before anything is published, and the version before the first item is written.
+ * Places a run's listens in the lake, has its KPIs computed and publishes them. One run at a time writes the lake. What
+ * the job works on is remembered before it starts, its id before anything waits for it, and the version before the first
+ * item is written; days are published as they are computed.
  */
 @Injectable()
 export class ComputeKpis extends StagePerformer {

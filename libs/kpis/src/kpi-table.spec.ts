@@ -124,18 +124,6 @@ describe('music_kpis_table', () => {
     expect(await kpis.readDay('2024-06-25')).toMatchObject({ listen_count: 0, genres: 0 });
     expect(await kpis.topGenres('2024-06-25', 5)).toEqual([]);
   });
-});
-
-describe('listening time', () => {
-  it('is rounded half up from the exact integers', () => {
-    expect(minutes(60_300)).toBe(1.01); // 1.005 min, which a binary fraction would round down
-    expect(minutes(60_299)).toBe(1);
-    expect(minutes(3_000_000_000_000_300)).toBe(50_000_000_000.01);
-    expect(minutesPerListener(120_600, 2)).toBe(1.01);
-    expect(minutesPerListener(100_000, 3)).toBe(0.56);
-    expect(minutesPerListener(0, 0)).toBe(0);
-  });
-
   it('publishes as slowly as a throttled table lets it, and fails nothing', async () => {
     let throttled = 0;
     const slow = Object.create(dynamo) as DynamoDBDocumentClient;
@@ -158,5 +146,16 @@ describe('listening time', () => {
       throw new TransactionCanceledException({ message: 'no', $metadata: {}, CancellationReasons: reasons });
     }) as never;
     await expect(new KpiTable(broken, `kpis-${n}`).publish(day(genres), from(2))).rejects.toThrow('no');
+  });
+});
+
+describe('listening time', () => {
+  it('is rounded half up from the exact integers', () => {
+    expect(minutes(60_300)).toBe(1.01); // 1.005 min, which a binary fraction would round down
+    expect(minutes(60_299)).toBe(1);
+    expect(minutes(3_000_000_000_000_300)).toBe(50_000_000_000.01);
+    expect(minutesPerListener(120_600, 2)).toBe(1.01);
+    expect(minutesPerListener(100_000, 3)).toBe(0.56);
+    expect(minutesPerListener(0, 0)).toBe(0);
   });
 });
