@@ -99,7 +99,7 @@ describe('races', () => {
 
   it('a file that lands during the KPI job is neither lost nor archived early', async () => {
     await put('streams/a.csv', listens(1, 2));
-    const held = faulty.during('glue-trigger', 'PutObject music-lake/listens', () => put('streams/b.csv', listens(3)));
+    const held = faulty.during('glue-trigger', 'CopyObject music-lake/listens', () => put('streams/b.csv', listens(3)));
     expect(await run()).toMatchObject({ state: 'completed', files: [{ key: 'streams/a.csv', state: 'archived' }] });
     await held;
     expect([await counted(), await faulty.sourceKeys()]).toEqual([2, ['streams/b.csv']]);
@@ -144,7 +144,7 @@ describe('races', () => {
     await faulty.pipeline.replaceService('sensor', { MAX_ACTIVE_RUNS: '2' });
     await put('streams/a.csv', listens(1, 2, 3));
     let second = '';
-    const held = faulty.during('glue-trigger', 'PutObject music-lake/listens', async () => {
+    const held = faulty.during('glue-trigger', 'CopyObject music-lake/listens', async () => {
       await put('streams/b.csv', listens(3, 4));
       second = await request();
       await faulty.pipeline.untilRunIs('validated', second);
