@@ -202,6 +202,18 @@ describe('combining a batch', () => {
     ]);
   });
 
+  it('reads a large file with line ends of two kinds, and with quoted fields wherever its beginning ends', async () => {
+    const rows = 200_000;
+    const { evidence } = await combine([
+      HEADER.replace('\n', '\r\n') + GOOD.repeat(rows),
+      HEADER + `"1","${'t'.repeat(50)}","2024-06-25 10:00:00"\n`.repeat(rows),
+    ]);
+    expect(evidence.files).toMatchObject([
+      { rows, rejected: {} },
+      { rows, rejected: {} },
+    ]);
+  });
+
   it('passes over a line of 50 MB in a large file with a reason', async () => {
     const file = Buffer.concat([
       Buffer.from(HEADER + GOOD.repeat(400_000)),

@@ -69,8 +69,8 @@ export async function readListens(
   if (first === undefined) return { evidence: [], listens: [], placed: Promise.resolve() };
   if (!first.readable) return nothingOf({ ...first.evidence, rows: 0, rejected: {} });
   const parameters = { blanks: BLANKS, ...zoneParameters(options.zones) };
-  await mkdir(dir, { recursive: true });
   const read = await readCsv(engine, group, options.maxRowBytes, async (csv) => {
+    await mkdir(dir, { recursive: true });
     const rows = typeRows(csv, options.zones, first.plain);
     const days = await countDays(engine, group, csv, dir, { parameters, options });
     await engine.run(dropMalformed);
@@ -131,7 +131,7 @@ async function countDays(
     createReadStream((group[0] as Fetched).path, { end: BEGINNING_BYTES - 1 }),
     createWriteStream(beginning),
   );
-  return count(csv.only([beginning]));
+  return count(csv.only([beginning])).catch(() => 1); // it may end inside a quoted field
 }
 
 function nothingOf(evidence: FileEvidence): ReadGroup {

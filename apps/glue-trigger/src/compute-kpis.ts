@@ -142,6 +142,8 @@ export class ComputeKpis extends StagePerformer {
         return (await note({ jobRunId, summary: status.summary, logs: status.logs, endedAt })) ? status.summary : later;
       }
       case 'failed':
+        this.steps.delete(jobRunId);
+        this.published.delete(jobRunId);
         if (!(await note({ jobRunId, message: status.message, logs: status.logs }))) return later;
         if (status.lasting) throw new KpiJobFailed(`KPI job ${jobRunId}: ${status.message}`);
         throw new Error(`KPI job ${jobRunId}: ${status.message}`);

@@ -34,6 +34,8 @@ export class EngineExhausted extends LastingError {
  * extension, and its settings cannot be changed by a statement.
  */
 export class Engine {
+  private readonly besides: Engine[] = [];
+
   private constructor(
     private readonly instance: DuckDBInstance,
     private readonly connection: DuckDBConnection,
@@ -67,7 +69,9 @@ export class Engine {
    * this one.
    */
   async beside(): Promise<Engine> {
-    return new Engine(this.instance, await this.instance.connect(), this.memoryBytes);
+    const engine = new Engine(this.instance, await this.instance.connect(), this.memoryBytes);
+    this.besides.push(engine);
+    return engine;
   }
 
   /** Gives how many rows the statement changed. Throws EngineExhausted, and otherwise as DuckDB does. */
@@ -108,6 +112,7 @@ export class Engine {
   }
 
   close(): void {
+    for (const { connection } of this.besides) connection.closeSync();
     this.connection.closeSync();
     this.instance.closeSync();
   }

@@ -7,10 +7,10 @@ import { LastingError } from '@music/errors';
  */
 export class NotEnoughScratch extends LastingError {
   constructor(neededBytes: number, freeBytes: number, what: string) {
-    const mib = (bytes: number) => Math.ceil(bytes / 2 ** 20);
+    const mib = (bytes: number) => bytes / 2 ** 20;
     super(
-      `${mib(neededBytes)} MiB of scratch space are needed ${what}, ${mib(freeBytes)} MiB are free: ` +
-        `give the folder of SCRATCH_DIR ${mib(neededBytes - freeBytes)} MiB more`,
+      `${Math.ceil(mib(neededBytes))} MiB of scratch space are needed ${what}, ${Math.floor(mib(freeBytes))} MiB are free: ` +
+        `give the folder of SCRATCH_DIR ${Math.ceil(mib(neededBytes - freeBytes))} MiB more`,
     );
   }
 }
