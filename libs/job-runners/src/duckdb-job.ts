@@ -62,6 +62,7 @@ export async function runDuckDBJob(
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
   let engine: Engine | undefined;
+  let ahead: Promise<FetchedListens> | undefined;
   const results = `${job.resultPrefix}${ulid()}/`; // not where another replica may be writing
   try {
     engine = await Engine.open(dir, { ...limits, unordered: true }); // the models order what has an order
@@ -86,7 +87,6 @@ export async function runDuckDBJob(
       signal,
       step: () => step(days),
     };
-    let ahead: Promise<FetchedListens> | undefined;
     for (const [i, pass] of passes.entries()) {
       signal.throwIfAborted();
       const options = { ...common, dir: path.join(dir, `pass-${i}`) };
@@ -117,6 +117,7 @@ export async function runDuckDBJob(
     };
     return await store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);
   } finally {
+    await ahead?.catch(() => undefined); // the error that ended the job is the one to tell
     engine?.close();
     await rm(dir, { recursive: true, force: true });
   }
