@@ -2,10 +2,10 @@
 WITH bitmaps AS (
     SELECT
         listen_date,
-        BITMAP_COUNT(BITMAP_CONSTRUCT_AGG(BITMAP_BIT_POSITION(listener))) AS unique_listeners
+        BIT_COUNT(BIT_OR(SHIFTLEFT(CAST(1 AS BIGINT), CAST(listener % 62 AS INT)))) AS unique_listeners
     FROM distinct_listens
     WHERE EXISTS (SELECT 1 FROM catalogue WHERE catalogue.track = distinct_listens.track)
-    GROUP BY listen_date, BITMAP_BUCKET_NUMBER(listener)
+    GROUP BY listen_date, listener - listener % 62
 )
 
 SELECT listen_date, CAST(SUM(unique_listeners) AS BIGINT) AS unique_listeners

@@ -1,13 +1,13 @@
--- Rule 4: distinct listeners a day and genre, one bit each. A listener is in one bucket only, so those of several add
--- up.
+-- Rule 4: distinct listeners a day and genre, one bit each, 62 to a number. A listener is in one bucket only, so those
+-- of several add up.
 WITH bitmaps AS (
     SELECT
         distinct_listens.listen_date,
         catalogue.genre,
-        BITMAP_COUNT(BITMAP_CONSTRUCT_AGG(BITMAP_BIT_POSITION(distinct_listens.listener))) AS unique_listeners
+        BIT_COUNT(BIT_OR(SHIFTLEFT(CAST(1 AS BIGINT), CAST(distinct_listens.listener % 62 AS INT)))) AS unique_listeners
     FROM distinct_listens
     INNER JOIN catalogue ON catalogue.track = distinct_listens.track
-    GROUP BY distinct_listens.listen_date, catalogue.genre, BITMAP_BUCKET_NUMBER(distinct_listens.listener)
+    GROUP BY distinct_listens.listen_date, catalogue.genre, distinct_listens.listener - distinct_listens.listener % 62
 )
 
 SELECT listen_date, genre, CAST(SUM(unique_listeners) AS BIGINT) AS unique_listeners

@@ -37,8 +37,8 @@ export class KpiJobFailed extends LastingError {}
 
 /**
  * Places a run's listens in the lake, has its KPIs computed and publishes them. One run at a time writes the lake. What
- * the job works on is remembered before it starts, its id before anything waits for it, and the version before the first
- * item is written; days are published as they are computed.
+ * the job works on is remembered before it starts, its id before anything waits for it, and the version before the
+ * first item is written; days are published as they are computed.
  */
 @Injectable()
 export class ComputeKpis extends StagePerformer {

@@ -129,9 +129,8 @@ export function textList(values: readonly string[]): string {
 }
 
 /**
- * How listens are written: texts by their lengths and then their bytes (Parquet's second version), which zstd finds to
- * repeat at a third of the processor time that dictionaries of ids take. Columns with few values, such as days, have
- * dictionaries all the same. See docs/decisions/0011.
+ * How listens are written: zstd finds what repeats at a third of the processor time that dictionaries of ids take.
+ * Columns with few values, such as days, have dictionaries all the same. See docs/decisions/0011. Not in Parquet's
+ * second version: Spark 3.5 reads other values than were written (docs/decisions/0014).
  */
-export const PARQUET =
-  'PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT 1000';
+export const PARQUET = 'COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT 1000';

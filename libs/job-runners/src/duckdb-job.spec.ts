@@ -2,7 +2,7 @@ import { Engine } from '@music/duckdb';
 import { compactDay, finishCompactions, runsBehind } from '@music/lake';
 import { type StoredObject, ensureRoom } from '@music/storage';
 import { type JobSizes, runDuckDBJob } from './duckdb-job';
-import { defineBitmaps } from './duckdb-pass';
+import { defineFunctions } from './duckdb-pass';
 import { DuckDBRunner } from './duckdb-runner';
 import type { KpiJob } from './job-runner';
 import { MODELS } from './kpi-models';
@@ -278,7 +278,7 @@ describe('the KPI job', () => {
       await engine.run(`CREATE TABLE catalogue AS SELECT 1 AS track, 'pop' AS genre, 0 AS duration_ms, 1 AS is_known`);
       await engine.run(`CREATE TABLE distinct_listens AS SELECT DATE '2024-06-25' AS listen_date, listener, 1 AS track, 1 AS is_new
         FROM (VALUES (1), (2147483647), (2147483648), (2147483648), (4294967297)) AS l(listener)`);
-      await defineBitmaps(engine);
+      await defineFunctions(engine);
       expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.genre_listeners})`)).toBe(4);
       expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.day_listeners})`)).toBe(4);
       engine.close();

@@ -7,7 +7,14 @@ import { lakeDays } from '@music/lake';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { rowsByDay } from './by-day';
-import { type FetchedListens, type PassOptions, type ReportTotals, computePass, fetchFirst } from './duckdb-pass';
+import {
+  type FetchedListens,
+  type PassOptions,
+  type ReportTotals,
+  computePass,
+  defineFunctions,
+  fetchFirst,
+} from './duckdb-pass';
 import { type KpiJob, type KpiJobSummary, newSummaryKey } from './job-runner';
 import { MODELS_VERSION } from './kpi-models';
 import { type Pass, planPasses } from './plan-passes';
@@ -71,6 +78,7 @@ export async function runDuckDBJob(
       downloadAll(store, job.songs, path.join(dir, 'songs')),
       downloadAll(store, job.users, path.join(dir, 'users')),
     ]);
+    await defineFunctions(engine);
     // Read where they lie: of a large catalogue only the tracks that are heard come into memory.
     await engine.run(`CREATE VIEW songs AS SELECT * FROM read_parquet(${textList(songs)})`);
     await engine.run(`CREATE VIEW users AS SELECT user_id FROM read_parquet(${textList(users)})`);

@@ -17,8 +17,6 @@ const PARTED_BYTES = 64 * 2 ** 20;
  * little better.
  */
 const PARTED_GROWTH = 1.15;
-/** Bits of a bitmap of listeners; Spark's have 32,768. */
-const BITMAP_BITS = [64, 512, 4_096, 32_768] as const;
 
 /** Numbers a run's report is made of, as the model `run_report` names them. */
 export type ReportTotals = Record<
@@ -84,7 +82,6 @@ export async function computePass(
       if (buckets.length > 1) await listensView(engine, bucket);
       await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
       await engine.run(`CREATE OR REPLACE TABLE distinct_listens AS ${MODELS.distinct_listens}`);
-      await defineBitmaps(engine);
       for (const part of PARTS) {
         const rows = i === 0 ? `CREATE OR REPLACE TABLE ${part} AS` : `INSERT INTO ${part}`;
         await engine.run(`${rows} ${MODELS[part]}`);
@@ -231,32 +228,7 @@ function readBuckets(folder: string): string {
   return `SELECT ${LISTEN_COLUMNS}, of_run FROM read_parquet(${text(`${folder}/*/*.parquet`)}, hive_partitioning = true, hive_types = {'bucket': BIGINT})`;
 }
 
-/**
- * The functions that Spark has built in. How long a bitmap is is chosen for the bucket: long ones are best for many
- * listeners, short ones where a day and genre has few of them.
- */
-export async function defineBitmaps(engine: Engine): Promise<void> {
-  const [size] = await engine.rows<{ listens: bigint; listeners: bigint; days: bigint; genres: bigint }>(
-    `SELECT (SELECT count(*) FROM distinct_listens) AS listens, (SELECT count(*) FROM listeners) AS listeners,
-       (SELECT count(DISTINCT listen_date) FROM distinct_listens) AS days, (SELECT count(DISTINCT genre) FROM catalogue) AS genres`,
-  );
-  const { listens = 0n, listeners = 0n, days = 0n, genres = 0n } = size ?? {};
-  const bits = bitmapBits(Number(listens), Number(listeners), Number(days) * Number(genres));
-  await engine.run(`
-    CREATE OR REPLACE MACRO bitmap_bucket_number(n) AS n // ${bits};
-    CREATE OR REPLACE MACRO bitmap_bit_position(n) AS n % ${bits};
-    CREATE OR REPLACE MACRO bitmap_construct_agg(n) AS bitstring_agg(n, 0, ${bits - 1});
-    CREATE OR REPLACE MACRO bitmap_count(b) AS bit_count(b)`);
-}
-
-const BYTES_A_GROUP = 64;
-
-/**
- * The length of bitmaps that takes the least memory: there are no more than days × genres × bitmaps, and no more than
- * listens. Pure.
- */
-export function bitmapBits(listens: number, listeners: number, dayGenres: number): number {
-  const bytes = (bits: number) =>
-    Math.min(listens, dayGenres * Math.ceil(listeners / bits)) * (bits / 8 + BYTES_A_GROUP);
-  return BITMAP_BITS.reduce((best, bits) => (bytes(bits) <= bytes(best) ? bits : best));
+/** Functions that Spark has and DuckDB spells otherwise. To be defined before the models run. */
+export async function defineFunctions(engine: Engine): Promise<void> {
+  await engine.run('CREATE OR REPLACE MACRO shiftleft(n, bits) AS n << bits');
 }

@@ -1,5 +1,4 @@
 import type { LakeObject } from '@music/lake';
-import { bitmapBits } from './duckdb-pass';
 import { planPasses } from './plan-passes';
 
 const object = (size: number): LakeObject => ({ bucket: 'lake', key: 'k', etag: 'e', run: 'r', size });
@@ -21,13 +20,5 @@ describe('passes', () => {
     const days = Array.from({ length: 600 }, (_, i) => ({ date: String(i), objects: i % 2 === 0 ? [object(1)] : [] }));
     expect(planPasses(days, 1_000).map(({ dates }) => dates.length)).toEqual([500, 100]);
     expect(planPasses([], 100)).toEqual([]);
-  });
-});
-
-describe('bitmaps', () => {
-  it('are long for many listeners, and short where a day and genre has few', () => {
-    expect(bitmapBits(10_000_000, 2_000_000, 114)).toBe(32_768);
-    expect(bitmapBits(1_000_000, 50_000, 114_000)).toBe(64);
-    expect(bitmapBits(0, 0, 0)).toBe(32_768);
   });
 });
