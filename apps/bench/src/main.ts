@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { STAGES } from '@music/events';
-import { LocalPipeline, SAMPLES } from '@music/local-pipeline';
+import { LocalPipeline } from '@music/local-pipeline';
 import { SERVERS } from '@music/local-stack';
 import { table } from '@music/reports';
 import { labData } from '@music/testing';
@@ -58,7 +58,7 @@ async function measureRow(row: Row, runs: number): Promise<Result | undefined> {
   }
   const dir = await mkdtemp(path.join(tmpdir(), 'music-bench-'));
   try {
-    const folder = row.data === 'samples' ? SAMPLES : row.data === 'lab' ? (lab ?? '') : path.join(dir, 'data');
+    const folder = row.data === 'lab' ? (lab ?? '') : path.join(dir, 'data');
     if (typeof row.data === 'object') {
       say(`${row.name}: making data …`);
       await makeBenchData(folder, row.data);

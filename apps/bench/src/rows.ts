@@ -19,7 +19,7 @@ export interface Figure {
 
 export interface Row {
   readonly name: string;
-  readonly data: BenchSize | 'lab' | 'samples';
+  readonly data: BenchSize | 'lab';
   readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Whether it is measured against one DuckDB process, and its numbers compared with that one's. */
   readonly withFloor?: boolean;
