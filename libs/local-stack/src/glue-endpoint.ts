@@ -223,7 +223,7 @@ export class GlueEndpoint {
           '--master',
           'local[2]',
           '--driver-memory',
-          '1g',
+          '2g',
           '--properties-file',
           path.join(root, 'glue', 'spark-defaults.conf'),
         ],
