@@ -1,5 +1,5 @@
 // node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not
-// done. node tools/set-up.mjs spark|manifests: fetches what those need instead of building.
+// done. node tools/set-up.mjs sqs|spark|manifests: fetches what those need instead of building.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,11 +10,12 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const SERVERS = ['kafka', 'dynamodb', 's3'];
 
 /** Everything that `npm start` and the tests need. Ends the process with one clear message where it cannot be had. */
-export function setUp({ stack = true, build = true, spark = false, manifests = false } = {}) {
+export function setUp({ stack = true, build = true, queue = false, spark = false, manifests = false } = {}) {
   checkNode();
   if (stack) checkCommands();
   installPackages();
   if (stack) fetchStack();
+  if (queue) fetchQueue();
   if (spark) fetchSpark();
   if (manifests) fetchManifestChecks();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
@@ -92,6 +93,16 @@ function fetchStack() {
   writeFileSync(stackStamp, stampOf('docker/stack/pom.xml'));
 }
 
+/** The queue server, which only `--arrivals sqs` and the tests need. */
+function fetchQueue() {
+  const stamp = path.join(root, '.stack', '.sqs');
+  if (isStamped(stamp, 'docker/stack/pom.xml')) return;
+  process.stdout.write('fetching the queue server …\n');
+  rmSync(path.join(root, '.stack', 'sqs'), { recursive: true, force: true });
+  fetchJars(['sqs'], path.join(root, '.stack'));
+  writeFileSync(stamp, stampOf('docker/stack/pom.xml'));
+}
+
 /** PySpark in a virtual environment, and the jars with which it speaks to S3. */
 function fetchSpark() {
   const stamp = path.join(root, '.stack', '.spark');
@@ -151,6 +162,6 @@ function findPython() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [spark, manifests] = ['spark', 'manifests'].map((what) => process.argv.includes(what));
-  setUp({ spark, manifests, build: !spark && !manifests }); // Nx, which calls for these two, builds what it needs itself
+  const [queue, spark, manifests] = ['sqs', 'spark', 'manifests'].map((what) => process.argv.includes(what));
+  setUp({ queue, spark, manifests, build: !queue && !spark && !manifests }); // Nx, which calls for these two, builds what it needs itself
 }

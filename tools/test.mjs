@@ -1,5 +1,5 @@
 // npm test: sets up what is missing, then runs all tests; one project at a time, since many start servers.
 import { run, setUp } from './set-up.mjs';
 
-setUp();
+setUp({ queue: true });
 run('npx', ['nx', 'run-many', '-t', 'test', '--parallel=2', '--output-style=static', ...process.argv.slice(2)]);

@@ -14,7 +14,8 @@ const EXPECTED = JSON.parse(readFileSync(path.join(workspaceRoot(), 'samples', '
 const BATCHES = 14;
 const ROWS_A_FILE = 26_000; // above 1 MiB, so that each is a batch of its own
 const IDLE_RSS_MIB = 150;
-const SETTINGS = { BATCH_MB: '1', SENSOR_QUIET_SECONDS: '1', RETRY_DELAYS_SECONDS: '1,2' };
+// What arrives waits for the steps that ask for its run; one step has it ask by itself.
+const SETTINGS = { ARRIVALS: 'off', BATCH_MB: '1', SENSOR_QUIET_SECONDS: '1', RETRY_DELAYS_SECONDS: '1,2' };
 
 /** The pipeline on a cluster. Each test goes on where the one before it left the namespace. */
 describe('on Kubernetes', () => {
@@ -281,6 +282,23 @@ describe('on Kubernetes', () => {
     });
     expect(letters).toMatchObject([{ stage: 'sensor', reason: expect.stringContaining('logicalDate') }]);
     expect(await pipeline.kpis('replay', '--run', runId)).toHaveLength(1);
+  });
+
+  step('a file that is put into the source bucket is served without anybody asking', async () => {
+    await pipeline.kubectl('set', 'env', 'deployment/sensor', 'ARRIVALS=poll');
+    await pipeline.kubectl('rollout', 'status', 'deployment/sensor', '--timeout=120s');
+    const began = Date.now();
+    await put('streams/arrives.csv', 'user_id,track_id,listen_time\n1,trk0010,2026-04-10 10:00:00\n');
+    const run = await untilCluster('a run of arrivals has completed', 60, async () =>
+      (await pipeline.kpis<{ run_id: string; kind: string; state: string }[]>('runs')).find(
+        ({ kind, state }) => kind === 'arrival' && state === 'completed',
+      ),
+    );
+    say(`a file was served ${((Date.now() - began) / 1_000).toFixed(1)} s after it was put`);
+    expect((await status(run.run_id)).files.map(({ key, state }) => [key, state])).toEqual([
+      ['streams/arrives.csv', 'archived'],
+    ]);
+    expect(await days(['2026-04-10'])).toHaveLength(1);
   });
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {

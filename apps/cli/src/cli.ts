@@ -100,9 +100,9 @@ export function cli(): Command {
     .argument('<dir>', 'the folder')
     .addOption(patience())
     .action(async (dir: string, { patience: seconds }: { patience: number }) =>
-      withStores(async ({ objects }, { sourceBucket }) => {
-        await deliveryFiles(dir); // a wrong folder is no reason for patience
-        const files = await patiently(seconds, () => loadDelivery(objects, sourceBucket, dir));
+      withStores(async ({ objects }, { sourceBucket, leaveNames }) => {
+        await deliveryFiles(dir, leaveNames); // a wrong folder is no reason for patience
+        const files = await patiently(seconds, () => loadDelivery(objects, sourceBucket, dir, { leaveNames }));
         print(`${files} files of ${dir} are in s3://${sourceBucket}`);
       }),
     );

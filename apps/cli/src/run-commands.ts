@@ -1,3 +1,4 @@
+import { runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
@@ -201,6 +202,7 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
       printJson(
         found.map(({ runId, logicalDate, state, requestedAt, rows, reasons, days }) => ({
           run_id: runId,
+          kind: runKind(runId),
           logical_date: logicalDate,
           state,
           requested_at: requestedAt,

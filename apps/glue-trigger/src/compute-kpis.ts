@@ -1,5 +1,5 @@
 import { LastingError, describeError } from '@music/errors';
-import { KpisPublished, type ObjectRef, type RunValidated, envelope } from '@music/events';
+import { KpisPublished, type ObjectRef, type RunValidated, envelope, runKind } from '@music/events';
 import {
   type JobRunner,
   type JobStatus,
@@ -15,6 +15,7 @@ import {
   type JobInfo,
   LAKE_TURN,
   type Manifest,
+  type RowTotals,
   type Run,
   type Work,
   type WorkOutcome,
@@ -208,12 +209,17 @@ export class ComputeKpis extends StagePerformer {
     if (
       await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published])
     )
-      for (const [outcome, n] of Object.entries({
-        read: changes.rows.read,
-        kept: changes.rows.kept,
-        ...changes.rows.rejected,
-      }))
-        this.runtime.metrics.rows.inc({ outcome }, n);
+      await this.observe(run, changes.rows);
+  }
+
+  private async observe({ runId, manifest }: Run, { read, kept, rejected }: RowTotals): Promise<void> {
+    const { metrics, stores } = this.runtime;
+    for (const [outcome, n] of Object.entries({ read, kept, ...rejected })) metrics.rows.inc({ outcome }, n);
+    const { streams } = manifest === undefined ? { streams: [] } : await stores.objects.readJson<Manifest>(manifest);
+    const now = Date.now();
+    const kind = runKind(runId);
+    for (const { lastModified } of streams)
+      metrics.served.observe({ kind }, Math.max(0, now - Date.parse(lastModified)) / 1_000);
   }
 
   /** Publishes what has been computed, but for what this process has published of it already. */

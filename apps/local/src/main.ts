@@ -5,7 +5,6 @@ import {
   type RunReport,
   dayReport,
   describeRun,
-  minutesText,
   requestRun,
   runReport,
   table,
@@ -16,6 +15,8 @@ import { deliveryFiles } from '@music/storage';
 import { workspaceRoot } from '@music/local-stack';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
+import { describeDay } from './day-text';
+import { watchFolder } from './watch-folder';
 
 interface Options {
   readonly data: string[];
@@ -24,9 +25,12 @@ interface Options {
   readonly date?: string;
   readonly stack: 'own' | 'compose';
   readonly engine: (typeof LOCAL_ENGINES)[number];
+  readonly watch?: string;
+  readonly arrivals: (typeof ARRIVALS)[number];
 }
 
 const MAX_DAYS_SHOWN = 7;
+const ARRIVALS = ['poll', 'sqs'] as const;
 
 function program(): Command {
   return new Command('npm start --')
@@ -54,19 +58,35 @@ function program(): Command {
         .choices(LOCAL_ENGINES)
         .default('duckdb'),
     )
+    .option(
+      '--watch <dir>',
+      'take files as they are put into streams/, songs/ and users/ of a folder, and show what they change, until Ctrl-C',
+    )
+    .addOption(
+      new Option('--arrivals <how>', 'how the sensor learns of them, with --watch: it looks, or a queue rings')
+        .choices(ARRIVALS)
+        .default('poll'),
+    )
     .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
 }
 
 async function main(): Promise<number> {
   const options = program().parse().opts<Options>();
-  const folders = (options.data.length > 0 ? options.data : [path.join(workspaceRoot(), 'samples')]).map((dir) =>
-    path.resolve(process.env['INIT_CWD'] ?? '.', dir),
-  );
-  const jsonFile = options.json === undefined ? undefined : path.resolve(process.env['INIT_CWD'] ?? '.', options.json);
+  const here = (dir: string) => path.resolve(process.env['INIT_CWD'] ?? '.', dir);
+  const watched = options.watch === undefined ? undefined : here(options.watch);
+  if (watched !== undefined && options.stack === 'compose' && options.arrivals === 'sqs')
+    throw new Error('--arrivals sqs needs --stack own: docker/compose.yaml has no queue');
+  const standard = watched === undefined ? [path.join(workspaceRoot(), 'samples')] : [];
+  const folders = options.data.length > 0 ? options.data.map(here) : standard;
+  const jsonFile = options.json === undefined ? undefined : here(options.json);
   for (const folder of folders) await deliveryFiles(folder); // before anything is started
   const began = Date.now();
   say('starting Kafka, DynamoDB, S3 and the five services …');
-  const pipeline = await LocalPipeline.start({ compose: options.stack === 'compose', engine: options.engine });
+  const pipeline = await LocalPipeline.start({
+    compose: options.stack === 'compose',
+    engine: options.engine,
+    arrivals: watched === undefined ? 'off' : options.arrivals,
+  });
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('interrupted'));
   });
@@ -79,7 +99,11 @@ async function main(): Promise<number> {
       await writeFile(jsonFile, `${JSON.stringify(result, undefined, 2)}\n`);
       say(`\nwritten: ${jsonFile}`);
     }
-    if (options.keep) {
+    if (watched !== undefined) {
+      const stop = new AbortController();
+      void interrupted.then(() => stop.abort());
+      await watchFolder(pipeline, watched, stop.signal, say);
+    } else if (options.keep) {
       say(keepText(pipeline));
       await interrupted;
     }
@@ -120,37 +144,8 @@ async function runAll(
   }
   for (const day of days.slice(-MAX_DAYS_SHOWN)) say(`\n${describeDay(day)}`);
   if (days.length > MAX_DAYS_SHOWN) say(`\n… and ${days.length - MAX_DAYS_SHOWN} earlier days`);
-  say(`\n${whereText(pipeline, runs)}`);
+  if (runs.length > 0) say(`\n${whereText(pipeline, runs)}`);
   return { runs, days };
-}
-
-function describeDay(day: DayReport): string {
-  const songs = day.top_genres.flatMap(({ genre }) =>
-    (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [
-      genre,
-      song.rank,
-      song.song,
-      song.artists,
-      song.listen_count,
-    ]),
-  );
-  const genres = day.top_genres.map((top) => {
-    const kpis = day.genres.find(({ genre }) => genre === top.genre);
-    return [
-      top.rank,
-      top.genre,
-      top.listen_count,
-      kpis?.unique_listeners,
-      minutesText(kpis?.total_listening_time ?? 0),
-      minutesText(kpis?.avg_listening_time_per_user ?? 0),
-    ];
-  });
-  return [
-    `${day.date}: ${day.listen_count.toLocaleString('en-US')} listens of ${day.unique_listeners.toLocaleString('en-US')} listeners in ${day.genres.length} genres`,
-    table(['#', 'top genre', 'listens', 'listeners', 'minutes', 'minutes a listener'], genres),
-    '',
-    table(['genre', '#', 'top song', 'artists', 'listens'], songs),
-  ].join('\n');
 }
 
 function whereText({ config }: LocalPipeline, runs: readonly RunReport[]): string {

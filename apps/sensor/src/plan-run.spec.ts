@@ -1,3 +1,4 @@
+import { LEAVE_NAMES, leavesBy } from '@music/contracts';
 import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
 
 const NOW = new Date('2024-06-26T03:00:00Z');
@@ -9,8 +10,14 @@ const object = (key: string, more: Partial<SourceObject> = {}): SourceObject => 
   lastModified: new Date('2024-06-26T02:00:00Z'),
   ...more,
 });
-const plan = (objects: SourceObject[], options: { deadline?: string; claims?: Record<string, Claim> } = {}) =>
+const LEAVE = leavesBy(LEAVE_NAMES);
+const plan = (
+  objects: SourceObject[],
+  options: { deadline?: string; patienceMs?: number; claims?: Record<string, Claim> } = {},
+) =>
   planRun({
+    patienceMs: options.patienceMs ?? Infinity,
+    leave: LEAVE,
     runId: 'me',
     now: NOW,
     quietMs: 30_000,
@@ -22,8 +29,8 @@ const plan = (objects: SourceObject[], options: { deadline?: string; claims?: Re
 describe('a run that looks at the source', () => {
   it('takes files that are quiet, and says why it leaves others', () => {
     const claims = {
-      'done.csv': { runId: 'r1', state: 'archived', free: false },
-      'bad.csv': { runId: 'r1', state: 'rejected', free: false, reason: 'missing_columns' },
+      'done.csv': { runId: 'r1', state: 'archived', free: false, failed: false },
+      'bad.csv': { runId: 'r1', state: 'rejected', free: false, failed: false, reason: 'missing_columns' },
     } as const;
     expect(
       plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], {
@@ -43,8 +50,8 @@ describe('a run that looks at the source', () => {
 
   it('takes again what a run that ended without it had taken, and what it took itself', () => {
     const claims = {
-      'a.csv': { runId: 'failed', state: 'taken', free: true },
-      'b.csv': { runId: 'me', state: 'taken', free: false },
+      'a.csv': { runId: 'failed', state: 'taken', free: true, failed: true },
+      'b.csv': { runId: 'me', state: 'taken', free: false, failed: false },
     } as const;
     expect(plan([object('a.csv'), object('b.csv')], { claims })).toMatchObject({
       decision: 'take',
@@ -60,6 +67,36 @@ describe('a run that looks at the source', () => {
       files: [object('a.csv')],
       left: [{ reason: 'still_arriving' }],
     });
+  });
+
+  it('does not let a file wait longer for others than it may', () => {
+    const objects = [object('a.csv'), object('b.csv', { lastModified: new Date('2024-06-26T02:59:50Z') })];
+    expect(plan(objects, { patienceMs: 3_600_001 })).toMatchObject({ decision: 'wait' });
+    expect(plan(objects, { patienceMs: 3_600_000 })).toMatchObject({ decision: 'take', files: [object('a.csv')] });
+  });
+
+  it.each([
+    ['_SUCCESS', '_SUCCESS', '_*'],
+    ['_committed_123', '_committed_123', '_*'],
+    ['.DS_Store', '.DS_Store', '.*'],
+    ['x_$folder$', 'x_$folder$', '*_$folder$'],
+    ['_temporary/0/part-0.csv', '_temporary', '_*'],
+    ['.spark-staging/part-0.csv', '.spark-staging', '.*'],
+    ['dt=2025-01-25/a.csv.part', 'a.csv.part', '*.part'],
+    ['a.csv.TMP', 'a.csv.TMP', '*.tmp'],
+    ['a.csv.crdownload', 'a.csv.crdownload', '*.crdownload'],
+    ['a.csv.filepart', 'a.csv.filepart', '*.filepart'],
+    ['a.partial', 'a.partial', '*.partial'],
+  ])('leaves %s, which is no file of data', (key, part, pattern) => {
+    expect(plan([object(key), object('a.csv')])).toMatchObject({
+      decision: 'take',
+      files: [object('a.csv')],
+      left: [{ key: `streams/${key}`, reason: 'not_data', detail: `${part} is as ${pattern} of LEAVE_NAMES` }],
+    });
+  });
+
+  it.each(['dt=2025-01-25/part-0.csv', 'a_b.csv', 'a.csv', 'part', 'x.tmp.csv', 'a$folder$'])('takes %s', (key) => {
+    expect(plan([object(key)])).toMatchObject({ decision: 'take', left: [] });
   });
 
   it('is skipped at its deadline, with the reason', () => {
@@ -105,7 +142,16 @@ it('takes what changed by a clock ahead of ours for what changed just now', () =
   const ahead = object('a.csv', { lastModified: new Date(NOW.getTime() + 600_000) });
   expect(plan([ahead])).toMatchObject({ decision: 'wait' });
   expect(
-    planRun({ runId: 'me', now: NOW, quietMs: 0, deadline: NOW, objects: [ahead], claimOf: () => undefined }),
+    planRun({
+      runId: 'me',
+      now: NOW,
+      quietMs: 0,
+      patienceMs: Infinity,
+      deadline: NOW,
+      objects: [ahead],
+      leave: LEAVE,
+      claimOf: () => undefined,
+    }),
   ).toMatchObject({
     decision: 'take',
   });

@@ -14,8 +14,13 @@ export interface Claim {
   readonly state: FileState;
   /** Whether that run ended without using the file, so that another may take it. */
   readonly free: boolean;
+  /** Whether that run failed, and may be told to go on. */
+  readonly failed: boolean;
   readonly reason?: string;
 }
+
+/** What an object's claim is found by. */
+export const claimKey = ({ key, etag }: Pick<SourceObject, 'key' | 'etag'>): string => `${key}\n${etag}`;
 
 export interface Sensing {
   readonly runId: string;
@@ -23,6 +28,10 @@ export interface Sensing {
   /** A file is ready when it has not changed for so many milliseconds. */
   readonly quietMs: number;
   readonly deadline: Date;
+  /** A file that is ready waits no longer than so many milliseconds for others that keep coming. */
+  readonly patienceMs: number;
+  /** Gives the part of a key that says it is no file of data, and the pattern that says so. */
+  readonly leave: (key: string) => { readonly part: string; readonly pattern: string } | undefined;
   readonly objects: readonly SourceObject[];
   readonly claimOf: (object: SourceObject) => Claim | undefined;
 }
@@ -36,31 +45,35 @@ export type Plan =
  * What a run does with the objects below `streams/` now. It waits while files are still arriving, so that one delivery
  * is one run, but not beyond its deadline; then it takes what is ready, or is skipped. Pure.
  */
-export function planRun({ runId, now, quietMs, deadline, objects, claimOf }: Sensing): Plan {
+export function planRun(sensing: Sensing): Plan {
+  const { now, deadline, patienceMs, objects } = sensing;
   const files: SourceObject[] = [];
   const left: LeftObject[] = [];
   for (const object of objects) {
-    const reason = whyLeft(object, runId, now, quietMs, claimOf(object));
+    const reason = whyLeft(object, sensing);
     if (reason === undefined) files.push(object);
     else left.push({ key: object.key, ...reason });
   }
   const arriving = left.filter(({ reason }) => reason === 'still_arriving').length;
   const late = now >= deadline;
-  if (files.length > 0 && (arriving === 0 || late)) return { decision: 'take', files, left };
+  const oldest = files.reduce((at, { lastModified }) => Math.min(at, lastModified.getTime()), Infinity);
+  if (files.length > 0 && (arriving === 0 || late || now.getTime() - oldest >= patienceMs))
+    return { decision: 'take', files, left };
   if (!late)
     return { decision: 'wait', why: arriving > 0 ? `${arriving} files are still arriving` : 'no stream file to take' };
   return { decision: 'skip', why: describeNothing(left), left };
 }
 
 function whyLeft(
-  { key, size, lastModified }: SourceObject,
-  runId: string,
-  now: Date,
-  quietMs: number,
-  claim: Claim | undefined,
+  object: SourceObject,
+  { runId, now, quietMs, leave, claimOf }: Sensing,
 ): { reason: LeftReason; detail?: string } | undefined {
+  const { key, size, lastModified } = object;
   if (key.endsWith('/')) return { reason: 'folder_marker' };
+  const left = leave(key);
+  if (left !== undefined) return { reason: 'not_data', detail: `${left.part} is as ${left.pattern} of LEAVE_NAMES` };
   if (size === 0) return { reason: 'empty_object' };
+  const claim = claimOf(object);
   if (claim !== undefined && claim.runId !== runId && !claim.free) {
     return claim.state === 'rejected'
       ? { reason: 'rejected_before', detail: `${claim.runId}: ${claim.reason ?? ''}` }

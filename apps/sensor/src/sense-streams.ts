@@ -5,7 +5,6 @@ import {
   type Manifest,
   type ManifestFile,
   type Run,
-  TERMINAL,
   type Work,
   type WorkOutcome,
   manifestKey,
@@ -15,8 +14,10 @@ import {
 import { StagePerformer, StageRuntime } from '@music/service';
 import { type FoundObject, type StoredObject, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
-import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
+import { Arrivals } from './arrivals';
+import { type Claim, type SourceObject, claimKey, planBatches, planRun } from './plan-run';
 import { SensorConfig } from './sensor.config';
+import { SourceFiles } from './source-files';
 
 const CALLS_AT_ONCE = 32;
 
@@ -32,8 +33,18 @@ export class SenseStreams extends StagePerformer {
   constructor(
     private readonly runtime: StageRuntime,
     private readonly config: SensorConfig,
+    private readonly source: SourceFiles,
+    private readonly arrivals: Arrivals,
   ) {
     super();
+  }
+
+  override get problems(): readonly string[] {
+    return this.arrivals.problems;
+  }
+
+  override async close(): Promise<void> {
+    await this.arrivals.close();
   }
 
   async perform(work: Work): Promise<WorkOutcome> {
@@ -48,16 +59,18 @@ export class SenseStreams extends StagePerformer {
 
   private async sense(run: Run, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
-    const { pollSeconds, quietSeconds, deadlineSeconds } = this.config;
+    const { pollSeconds, quietSeconds, deadlineSeconds, arrivals, arrivalMaxWaitSeconds } = this.config;
     const again = { again: pollSeconds * 1_000 };
     await runs.startStage(run.runId, 'sensor');
     if (run.backfill !== undefined) return this.senseBackfill(run, run.backfill, work, again);
-    const objects = await this.list('streams/');
-    const claims = await this.claims(objects, run.force === true);
+    const objects = await this.source.list('streams/');
+    const claims = await this.source.claims(objects, run.force === true);
     const plan = planRun({
       runId: run.runId,
       now: new Date(),
       quietMs: quietSeconds * 1_000,
+      patienceMs: arrivals === 'off' ? Infinity : arrivalMaxWaitSeconds * 1_000,
+      leave: this.source.leave,
       objects,
       claimOf: (object) => claims.get(claimKey(object)),
       deadline: new Date(Date.parse(run.requestedAt) + (run.immediately ? 0 : deadlineSeconds * 1_000)),
@@ -92,8 +105,8 @@ export class SenseStreams extends StagePerformer {
 
   private async freeze(run: Run, input: Input, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
-    const [songs, users] = await Promise.all([this.list('songs/'), this.list('users/')]);
-    const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0;
+    const [songs, users] = await Promise.all([this.source.list('songs/'), this.source.list('users/')]);
+    const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0 && !this.source.leave(key);
     const manifest = this.manifest(run, input, songs.filter(isFile), users.filter(isFile));
     const { batches, left } = manifest;
     if (
@@ -175,44 +188,9 @@ export class SenseStreams extends StagePerformer {
 
   /** Pending runs go by logical date, then by when they were asked for. */
   private async isFirst(run: Run): Promise<boolean> {
-    const { runs } = this.runtime.stores;
-    for (const item of await runs.work.list('sensor')) {
-      const { runId } = (JSON.parse(item.message) as { data: RunRequested }).data;
-      const other = runId === run.runId ? undefined : await runs.findRun(runId);
-      if (
-        other?.state === 'pending' &&
-        `${other.logicalDate} ${other.requestedAt}` < `${run.logicalDate} ${run.requestedAt}`
-      )
-        return false;
-    }
-    return true;
-  }
-
-  private async list(prefix: string): Promise<FoundObject[]> {
-    const found: FoundObject[] = [];
-    for await (const object of this.runtime.stores.objects.list(this.config.sourceBucket, prefix)) found.push(object);
-    return found;
-  }
-
-  /** Who took these versions of the files before. With `force` whatever a run that has ended took is free. */
-  private async claims(objects: readonly FoundObject[], force: boolean): Promise<Map<string, Claim>> {
-    const { runs } = this.runtime.stores;
-    const versioned = objects.map((object) => ({ object, key: object.key, version: versionOf(object) }));
-    const entries = await runs.files.find(versioned);
-    const states = new Map<string, Promise<Run | undefined>>();
-    const claims = new Map<string, Claim>();
-    for (const { object, key, version } of versioned) {
-      const entry = entries.get(`${key}\n${version}`);
-      if (entry === undefined) continue;
-      if (!states.has(entry.runId)) states.set(entry.runId, runs.findRun(entry.runId));
-      const holder = await states.get(entry.runId);
-      const ended = holder === undefined || TERMINAL.has(holder.state);
-      // Still taken by a run that completed: a second sensor took it for a manifest that the run did not get.
-      const unused = entry.state === 'taken' || (entry.state === 'passed' && holder?.state !== 'completed');
-      const free = entry.state === 'changed' || (ended && (force || unused));
-      claims.set(claimKey(object), { runId: entry.runId, state: entry.state, free, reason: entry.reason });
-    }
-    return claims;
+    const order = ({ logicalDate, requestedAt }: Run) => `${logicalDate} ${requestedAt}`;
+    const pending = await this.source.pendingRuns();
+    return pending.every((other) => other.runId === run.runId || order(other) >= order(run));
   }
 
   private manifest(run: Run, input: Input, songs: readonly FoundObject[], users: readonly FoundObject[]): Manifest {
@@ -236,5 +214,3 @@ export class SenseStreams extends StagePerformer {
     return this.runtime.stores.objects.putJsonOnce(this.config.lakeBucket, manifestKey(manifest), manifest);
   }
 }
-
-const claimKey = ({ key, etag }: SourceObject): string => `${key}\n${etag}`;

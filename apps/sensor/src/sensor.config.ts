@@ -1,5 +1,5 @@
 import { ServiceConfig, Setting } from '@music/service';
-import { IsInt, IsNumber, Max, Min } from 'class-validator';
+import { IsIn, IsInt, IsNumber, IsUrl, Max, Min, ValidateIf } from 'class-validator';
 
 export class SensorConfig extends ServiceConfig {
   @Setting('SENSOR_POLL_SECONDS', 'seconds between two looks at the source while a run waits')
@@ -31,4 +31,31 @@ export class SensorConfig extends ServiceConfig {
   @Min(1)
   @Max(100)
   maxActiveRuns: number = 1;
+
+  @Setting('ARRIVALS', 'whether files that arrive ask for a run by themselves: off, poll, or sqs (notifications)')
+  @IsIn(['off', 'poll', 'sqs'])
+  arrivals: string = 'off';
+
+  @Setting('ARRIVAL_MIN_INTERVAL_SECONDS', 'seconds between two runs that arrivals ask for, at least')
+  @IsNumber()
+  @Min(0)
+  @Max(86_400)
+  arrivalMinIntervalSeconds: number = 60;
+
+  @Setting('ARRIVAL_MAX_WAIT_SECONDS', 'how long a file that has arrived waits for others that keep coming')
+  @IsNumber()
+  @Min(0)
+  @Max(86_400)
+  arrivalMaxWaitSeconds: number = 300;
+
+  @Setting('ARRIVAL_LIST_SECONDS', 'seconds between two looks that no notification rang for, with `sqs`')
+  @IsNumber()
+  @Min(0.05)
+  @Max(86_400)
+  arrivalListSeconds: number = 300;
+
+  @Setting('ARRIVAL_QUEUE_URL', "URL of the queue that gets the source bucket's notifications; needed with `sqs`")
+  @ValidateIf(({ arrivals }: SensorConfig) => arrivals === 'sqs')
+  @IsUrl({ protocols: ['http', 'https'], require_protocol: true, require_tld: false })
+  arrivalQueueUrl?: string;
 }

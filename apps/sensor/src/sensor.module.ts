@@ -1,7 +1,12 @@
 import { stageWorker } from '@music/service';
 import { Module } from '@nestjs/common';
+import { Arrivals } from './arrivals';
 import { SenseStreams } from './sense-streams';
 import { SensorController } from './sensor.controller';
+import { SourceFiles } from './source-files';
 
-@Module({ controllers: [SensorController], providers: [SenseStreams, stageWorker(SenseStreams)] })
+@Module({
+  controllers: [SensorController],
+  providers: [SourceFiles, Arrivals, SenseStreams, stageWorker(SenseStreams)],
+})
 export class SensorModule {}

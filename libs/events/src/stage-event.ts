@@ -1,7 +1,17 @@
 import { Matches } from 'class-validator';
 
-/** `scheduled__2024-06-25`, `manual__<ulid>` or `backfill__<date>__<ulid>`. */
-export const RUN_ID = /^(scheduled__\d{4}-\d{2}-\d{2}|manual__[0-9A-Z]{26}|backfill__\d{4}-\d{2}-\d{2}__[0-9A-Z]{26})$/;
+/** What asks for runs: the schedule, a person, files that arrived, a person for days of the lake. */
+export const RUN_KINDS = ['scheduled', 'manual', 'arrival', 'backfill'] as const;
+export type RunKind = (typeof RUN_KINDS)[number];
+
+/** `scheduled__2024-06-25`, `manual__<ulid>`, `arrival__<ulid>` or `backfill__<date>__<ulid>`. */
+export const RUN_ID =
+  /^(scheduled__\d{4}-\d{2}-\d{2}|(manual|arrival)__[0-9A-Z]{26}|backfill__\d{4}-\d{2}-\d{2}__[0-9A-Z]{26})$/;
+
+/** The kind of a run, which its id begins with. */
+export function runKind(runId: string): RunKind {
+  return RUN_KINDS.find((kind) => runId.startsWith(`${kind}__`)) ?? 'manual';
+}
 
 export const LOGICAL_DATE = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
 

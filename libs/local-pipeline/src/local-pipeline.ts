@@ -2,12 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { GlueClient } from '@aws-sdk/client-glue';
+import { SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
-import { Child, GlueEndpoint, LocalStack, until, workspaceRoot } from '@music/local-stack';
+import { Child, GlueEndpoint, LocalStack, SERVERS, s3Notification, until, workspaceRoot } from '@music/local-stack';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -31,6 +32,13 @@ const LOCAL_DEFAULTS = {
   JOB_POLL_SECONDS: '0.5',
   LOG_LEVEL: 'info',
   GRACE_SECONDS: '10',
+};
+
+/** Files that arrive one by one are one run where they are close, and a run soon. */
+const ARRIVAL_DEFAULTS = {
+  SENSOR_QUIET_SECONDS: '1',
+  ARRIVAL_MIN_INTERVAL_SECONDS: '1',
+  ARRIVAL_MAX_WAIT_SECONDS: '5',
 };
 
 /** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
@@ -60,6 +68,8 @@ export interface LocalPipelineOptions {
   readonly proxies?: StartProxies;
   /** A DynamoDB that starts slower and is quicker with very many items. */
   readonly manyItems?: boolean;
+  /** How files that arrive ask for runs: not, by looking, or by notifications through a queue. */
+  readonly arrivals?: 'off' | 'poll' | 'sqs';
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -67,6 +77,7 @@ export interface LocalPipelineOptions {
 /** The whole pipeline on this machine: the local stack, and each service as a process of its own. */
 export class LocalPipeline {
   private readonly services = new Map<Stage, Child[]>();
+  private sqs: SQSClient | undefined;
 
   private constructor(
     readonly dir: string,
@@ -88,12 +99,13 @@ export class LocalPipeline {
     secureKafka = false,
     proxies: startProxies,
     manyItems = false,
+    arrivals = 'off',
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
     const stack = compose
       ? undefined
-      : await LocalStack.start(undefined, path.join(dir, 'stack'), {
+      : await LocalStack.start(arrivals === 'sqs' ? [...SERVERS, 'sqs'] : SERVERS, path.join(dir, 'stack'), {
           secureKafka,
           proxiedKafka: startProxies !== undefined,
           manyItems,
@@ -112,10 +124,12 @@ export class LocalPipeline {
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,
+      ...(arrivals === 'off' ? {} : ARRIVAL_DEFAULTS),
       SCRATCH_DIR: path.join(dir, 'scratch'),
       ...inherited,
       ...settings,
       ...endpoints,
+      ARRIVALS: arrivals,
       KPI_RUNNER: engine,
       HEALTH_PORT: '0',
       METRICS_PORT: '0',
@@ -216,13 +230,32 @@ export class LocalPipeline {
 
   /** Puts the files of a folder's streams/, songs/ and users/ into the source bucket. Gives how many there were. */
   load(folder: string): Promise<number> {
-    return loadDelivery(this.stores.objects, this.config.sourceBucket, folder);
+    const { sourceBucket, leaveNames } = this.config;
+    return loadDelivery(this.stores.objects, sourceBucket, folder, {
+      leaveNames,
+      put: (object) => this.notify(s3Notification(object)),
+    });
+  }
+
+  /** Puts a local file into the source bucket; S3 would tell the queue of it, where there is one. */
+  async put(key: string, file: string): Promise<void> {
+    const object = await this.stores.objects.upload(this.config.sourceBucket, key, file);
+    await this.notify(s3Notification(object));
+  }
+
+  /** Sends a message to the queue of arrivals, where there is one. */
+  async notify(message: string): Promise<void> {
+    const QueueUrl = this.env['ARRIVAL_QUEUE_URL'];
+    if (this.env['ARRIVALS'] !== 'sqs' || QueueUrl === undefined) return;
+    this.sqs ??= new SQSClient({ ...awsClient(this.config), useQueueUrlAsEndpoint: true });
+    await this.sqs.send(new SendMessageCommand({ QueueUrl, MessageBody: message }));
   }
 
   /** Stops the services in order, then the stack, and removes what they left. */
   async stop(): Promise<void> {
     await Promise.all([...this.services.values()].flat().map((child) => child.stop(15_000)));
     this.stores.close();
+    this.sqs?.destroy();
     await this.callProxies?.stop();
     await this.glue?.stop();
     await this.stack?.stop();

@@ -4,3 +4,4 @@ export * from './glue-endpoint';
 export * from './local-stack';
 export * from './until';
 export * from './workspace';
+export * from './s3-notification';

@@ -11,12 +11,15 @@ import { Child } from './child-process';
 import { workspaceRoot } from './workspace';
 
 export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
-export type Server = (typeof SERVERS)[number];
+/** `sqs` is started only where it is asked for. */
+export type Server = (typeof SERVERS)[number] | 'sqs';
 
 const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
 /** Starts sooner, and gets through little data sooner; DynamoDB is slower for it with very many items. */
 const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
+/** Name of the queue that gets the source bucket's notifications. */
+const ARRIVALS = 'arrivals';
 const KAFKA_USER = 'music';
 
 interface ProxiedKafka {
@@ -47,7 +50,9 @@ export class LocalStack {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
       if (!existsSync(path.join(jars, server)))
-        throw new Error(`the jars of ${server} are not in ${jars}: run \`npm run setup\``);
+        throw new Error(
+          `the jars of ${server} are not in ${jars}: run \`npm run setup${server === 'sqs' ? ' sqs' : ''}\``,
+        );
     }
     const stack = new LocalStack(
       dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
@@ -99,6 +104,10 @@ export class LocalStack {
         AWS_ENDPOINT_URL_S3: `http://${HOST}:${this.ports.get('s3')}`,
         S3_FORCE_PATH_STYLE: 'true',
       });
+    if (this.ports.has('sqs')) {
+      env['AWS_ENDPOINT_URL_SQS'] = `http://${HOST}:${this.ports.get('sqs')}`;
+      env['ARRIVAL_QUEUE_URL'] = `${env['AWS_ENDPOINT_URL_SQS']}/000000000000/${ARRIVALS}`;
+    }
     return env;
   }
 
@@ -112,6 +121,7 @@ export class LocalStack {
       kafka: () => this.kafka(port, data),
       dynamodb: () => this.dynamodb(port),
       s3: () => this.s3(port, data),
+      sqs: () => this.sqs(port, data),
     }[server]();
     const child = Child.spawn(
       server,
@@ -274,6 +284,24 @@ export class LocalStack {
       '-port',
       String(port),
     ];
+  }
+
+  /** A queue, and the queue that it moves to what nobody deletes. */
+  private async sqs(port: number, data: string): Promise<string[]> {
+    const config = path.join(data, 'elasticmq.conf');
+    await writeFile(
+      config,
+      `include classpath("application.conf")
+node-address { protocol = http, host = "${HOST}", port = ${port}, context-path = "" }
+rest-sqs { enabled = true, bind-hostname = "${HOST}", bind-port = ${port}, sqs-limits = strict }
+rest-stats { enabled = false }
+queues {
+  ${ARRIVALS} { defaultVisibilityTimeout = 2 seconds, deadLettersQueue { name = "${ARRIVALS}-dead", maxReceiveCount = 3 } }
+  ${ARRIVALS}-dead { }
+}
+`,
+    );
+    return ['-cp', path.join(this.jars, 'sqs', '*'), `-Dconfig.file=${config}`, 'org.elasticmq.server.Main'];
   }
 
   private async s3(port: number, data: string): Promise<string[]> {

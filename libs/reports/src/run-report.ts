@@ -1,6 +1,6 @@
 import type { RowCounts } from '@music/contracts';
 import { FILE_REASONS } from '@music/contracts';
-import { STAGES, type Stage, fromJson } from '@music/events';
+import { type RunKind, STAGES, type Stage, fromJson, runKind } from '@music/events';
 import type { KpiJobSummary } from '@music/job-runners';
 import {
   LEFT_REASONS,
@@ -40,6 +40,8 @@ export interface StageReport {
 /** All that a run can tell, for programs. */
 export interface RunReport {
   readonly run_id: string;
+  /** What asked for it. */
+  readonly kind: RunKind;
   readonly logical_date: string;
   readonly state: Run['state'];
   readonly requested_at: string;
@@ -82,6 +84,7 @@ export async function runReport(
     .at(-1);
   return {
     run_id: runId,
+    kind: runKind(runId),
     logical_date: run.logicalDate,
     state: run.state,
     requested_at: run.requestedAt,

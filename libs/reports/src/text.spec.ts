@@ -32,6 +32,7 @@ it('shows first the files that need a look', () => {
   });
   const text = describeRun({
     run_id: 'r',
+    kind: 'manual',
     logical_date: '2024-06-25',
     state: 'completed',
     requested_at: '',

@@ -18,6 +18,7 @@ export interface LeftObject {
 
 export const LEFT_REASONS = {
   folder_marker: 'a folder marker, not a file',
+  not_data: 'its name says that it is a mark, or half of a file',
   empty_object: 'the object has no bytes',
   still_arriving: 'it changed too recently; a later run takes it',
   taken: 'an earlier run took this version',

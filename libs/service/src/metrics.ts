@@ -1,4 +1,5 @@
 import type { MessageOutcome } from '@music/messaging';
+import type { RunKind } from '@music/events';
 import type { RunState } from '@music/runs';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { HttpPort } from './http-port';
@@ -14,7 +15,8 @@ export class Metrics extends HttpPort {
   readonly work: Histogram<'outcome'>;
   readonly rows: Counter<'outcome'>;
   readonly bytes: Counter<'what'>;
-  readonly runs: Counter<'state'>;
+  readonly runs: Counter<'state' | 'kind'>;
+  readonly served: Histogram<'kind'>;
 
   constructor(stage: string) {
     const registry = new Registry();
@@ -56,8 +58,15 @@ export class Metrics extends HttpPort {
     });
     this.runs = new Counter({
       name: 'music_runs_total',
-      help: 'Runs that this stage moved to a state',
-      labelNames: ['state'],
+      help: 'Runs that this stage moved to a state, by what asked for them',
+      labelNames: ['state', 'kind'],
+      registers,
+    });
+    this.served = new Histogram({
+      name: 'music_arrival_to_served_seconds',
+      help: 'Seconds from when a stream file was put into the source bucket until its days were served',
+      labelNames: ['kind'],
+      buckets: [2, 5, 10, 30, 60, 120, 300, 900, 3_600, 14_400, 86_400],
       registers,
     });
   }
@@ -66,8 +75,17 @@ export class Metrics extends HttpPort {
     this.messages.inc({ outcome, topic });
   }
 
-  observeState(state: RunState): void {
-    this.runs.inc({ state });
+  observeState(state: RunState, kind: RunKind): void {
+    this.runs.inc({ state, kind });
+  }
+
+  /** A counter of one stage; each value that its label may have begins at 0, so that none is missed. */
+  counter<L extends string>(name: string, help: string, labels: Readonly<Record<L, readonly string[]>>): Counter<L> {
+    const names = Object.keys(labels) as L[];
+    const counter = new Counter<L>({ name, help, labelNames: names, registers: [this.registry] });
+    for (const label of names)
+      for (const value of labels[label]) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
+    return counter;
   }
 
   /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */

@@ -1,3 +1,4 @@
+import { LEAVE_NAMES } from '@music/contracts';
 import {
   ArrayMinSize,
   IsBoolean,
@@ -81,6 +82,13 @@ export class StoresConfig {
   @Setting('SOURCE_BUCKET', 'bucket with streams/, songs/ and users/')
   @Matches(BUCKET)
   sourceBucket: string = 'music-source';
+
+  @Setting(
+    'LEAVE_NAMES',
+    'names of objects and folders that are no files of data, `*` for any characters; they are left where they are',
+  )
+  @Matches(/^[^/,]+$/, { each: true })
+  leaveNames: string[] = [...LEAVE_NAMES];
 
   @Setting(
     'SOURCE_VERSIONS',

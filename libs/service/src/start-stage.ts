@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { describeError } from '@music/errors';
-import type { Stage } from '@music/events';
+import { type Stage, runKind } from '@music/events';
 import { KafkaTransport, Outbox } from '@music/messaging';
 import { StageWorker, type Work, type WorkOutcome, failRun } from '@music/runs';
 import { Catch, type DynamicModule, type ExceptionFilter, Module, type Type } from '@nestjs/common';
@@ -19,6 +19,10 @@ import { watchRuns } from './watch-runs';
 /** A stage's work: idempotent, and long only beside its handlers. */
 export abstract class StagePerformer {
   abstract perform(work: Work): Promise<WorkOutcome>;
+  /** What keeps the stage from being ready, besides its servers. */
+  get problems(): readonly string[] {
+    return [];
+  }
   /** Ends what goes on beside the pieces of work. */
   async close(): Promise<void> {
     // most stages have nothing of the kind
@@ -103,7 +107,7 @@ export async function startStage(
   const scratch = await openScratch(config.scratchDir, stage);
   const metrics = new Metrics(stage);
   const tracing = new Tracing(stage, process.env);
-  stores.runs.onTransition = (state) => metrics.observeState(state);
+  stores.runs.onTransition = (state, runId) => metrics.observeState(state, runKind(runId));
   const transport = new KafkaTransport(
     stores.kafka,
     outbox,
@@ -130,6 +134,7 @@ export async function startStage(
 
   const health = new Health(() => [
     ...(transport.ready ? [] : ['no member of its Kafka group']),
+    ...work.problems,
     ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
   ]);
   metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());

@@ -2,6 +2,7 @@ import { type DynamoDBDocumentClient, QueryCommand } from '@aws-sdk/lib-dynamodb
 import type { Stage } from '@music/events';
 import type { OutboxMessage } from '../outbox-message';
 import { type Run, type RunState, TRANSITIONS } from '../run';
+import { ArrivalStore } from './arrival-store';
 import { BatchStore } from './batch-store';
 import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
@@ -32,13 +33,14 @@ export type RunChanges = Partial<Omit<Run, 'runId' | 'state' | 'stages'>>;
  */
 export class RunStore {
   /** Told of every state that a run moved to through this store, for metrics. */
-  onTransition: (state: RunState) => void = () => undefined;
+  onTransition: (state: RunState, runId: string) => void = () => undefined;
 
   readonly batches: BatchStore;
   readonly files: FileLedgerStore;
   readonly work: WorkStore;
   readonly outbox: OutboxStore;
   readonly turns: TurnStore;
+  readonly arrivals: ArrivalStore;
   private readonly table: RunsTable;
 
   constructor(dynamo: DynamoDBDocumentClient, table: string) {
@@ -47,6 +49,7 @@ export class RunStore {
     this.files = new FileLedgerStore(this.table);
     this.work = new WorkStore(this.table);
     this.outbox = new OutboxStore(this.table);
+    this.arrivals = new ArrivalStore(this.table);
     this.turns = new TurnStore(this.table, {
       findRun: (runId) => this.findRun(runId),
       stillIn: (run) => this.stillIn(run),
@@ -110,7 +113,7 @@ export class RunStore {
       { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
       ...this.table.owing(stage, owes, now),
     ]);
-    if (moved) this.onTransition(to);
+    if (moved) this.onTransition(to, runId);
     return moved;
   }
 

@@ -1,0 +1,31 @@
+import { type DayReport, minutesText, table } from '@music/reports';
+
+/** A day for people: its top genres, and their top songs. */
+export function describeDay(day: DayReport): string {
+  const songs = day.top_genres.flatMap(({ genre }) =>
+    (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [
+      genre,
+      song.rank,
+      song.song,
+      song.artists,
+      song.listen_count,
+    ]),
+  );
+  const genres = day.top_genres.map((top) => {
+    const kpis = day.genres.find(({ genre }) => genre === top.genre);
+    return [
+      top.rank,
+      top.genre,
+      top.listen_count,
+      kpis?.unique_listeners,
+      minutesText(kpis?.total_listening_time ?? 0),
+      minutesText(kpis?.avg_listening_time_per_user ?? 0),
+    ];
+  });
+  return [
+    `${day.date}: ${day.listen_count.toLocaleString('en-US')} listens of ${day.unique_listeners.toLocaleString('en-US')} listeners in ${day.genres.length} genres`,
+    table(['#', 'top genre', 'listens', 'listeners', 'minutes', 'minutes a listener'], genres),
+    '',
+    table(['genre', '#', 'top song', 'artists', 'listens'], songs),
+  ].join('\n');
+}

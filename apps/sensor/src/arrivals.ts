@@ -1,0 +1,155 @@
+import { describeError } from '@music/errors';
+import { RunRequested, envelope } from '@music/events';
+import { messageOf } from '@music/runs';
+import { StageRuntime } from '@music/service';
+import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
+import { ulid } from 'ulid';
+import { NotificationQueue } from './notification-queue';
+import { planArrival } from './plan-arrival';
+import { claimKey } from './plan-run';
+import { SensorConfig } from './sensor.config';
+import { SourceFiles } from './source-files';
+
+/** A request that no sensor has taken from its topic after so long is made again. */
+const LOST_MS = 10 * 60_000;
+
+/**
+ * Asks for a run when files have arrived. It looks again and again, and at once when a notification rings; what it sees
+ * is in the bucket and in `pipeline_runs` alone, so that any number of sensors can look, and one that dies leaves
+ * nothing behind.
+ */
+@Injectable()
+export class Arrivals implements OnApplicationBootstrap {
+  private readonly queue: NotificationQueue | undefined;
+  private readonly ended = new AbortController();
+  private looking: Promise<void> | undefined;
+  private next: Promise<void> | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private failure: string | undefined;
+
+  constructor(
+    private readonly runtime: StageRuntime,
+    private readonly config: SensorConfig,
+    private readonly source: SourceFiles,
+  ) {
+    if (config.arrivals === 'sqs')
+      this.queue = new NotificationQueue(runtime, { ...config, queueUrl: config.arrivalQueueUrl ?? '' }, () =>
+        this.look(),
+      );
+  }
+
+  /** What keeps it from seeing files arrive. */
+  get problems(): readonly string[] {
+    return [
+      ...(this.failure === undefined ? [] : [`arrivals cannot be looked for: ${this.failure}`]),
+      ...(this.queue?.problems ?? []),
+    ];
+  }
+
+  onApplicationBootstrap(): void {
+    if (this.config.arrivals === 'off') return;
+    void this.look().catch(() => undefined); // told by `problems`
+    this.queue?.start();
+  }
+
+  /** Ends what goes on; a look that is under way is waited for. */
+  async close(): Promise<void> {
+    this.ended.abort();
+    clearTimeout(this.timer);
+    await this.queue?.close();
+    await this.looking?.catch(() => undefined);
+  }
+
+  /**
+   * Resolves when a look that began after this call has ended; calls that come during one share the next. Throws as the
+   * stores do.
+   */
+  private look(): Promise<void> {
+    if (this.looking === undefined) return this.begin();
+    this.next ??= this.looking.catch(() => undefined).then(() => this.begin());
+    return this.next;
+  }
+
+  private begin(): Promise<void> {
+    this.next = undefined;
+    clearTimeout(this.timer);
+    const { pollSeconds, arrivalListSeconds, arrivals } = this.config;
+    const atLatest = (arrivals === 'sqs' ? arrivalListSeconds : pollSeconds) * 1_000;
+    let lookInMs: number | undefined;
+    this.looking = this.askIfDue()
+      .then(
+        (inMs) => {
+          lookInMs = inMs;
+          this.failure = undefined;
+        },
+        (error: unknown) => {
+          this.failure = describeError(error);
+          lookInMs = pollSeconds * 1_000;
+          this.runtime.logger.warn({ error: this.failure }, 'could not look for arrivals; trying again');
+          throw error;
+        },
+      )
+      .finally(() => {
+        this.looking = undefined;
+        if (this.ended.signal.aborted || this.next !== undefined) return;
+        const wait = Math.max(1, Math.min(atLatest, lookInMs ?? Infinity));
+        this.timer = setTimeout(() => void this.look().catch(() => undefined), wait).unref();
+      });
+    return this.looking;
+  }
+
+  /** Asks for a run where one is due. Gives in how many milliseconds one may be. */
+  private async askIfDue(): Promise<number | undefined> {
+    if (this.ended.signal.aborted) return undefined;
+    const { pollSeconds, quietSeconds, arrivalMaxWaitSeconds, arrivalMinIntervalSeconds, kpiTimeZone } = this.config;
+    const { runs } = this.runtime.stores;
+    const files = await this.waitingFiles();
+    if (files.length === 0) return undefined;
+    const now = new Date();
+    const last = await runs.arrivals.last();
+    const plan = planArrival({
+      now,
+      files,
+      quietMs: quietSeconds * 1_000,
+      maxWaitMs: arrivalMaxWaitSeconds * 1_000,
+      minIntervalMs: arrivalMinIntervalSeconds * 1_000,
+      lastAskedAt: last === undefined ? undefined : new Date(last.askedAt),
+    });
+    if (!plan.ask) return plan.lookInMs;
+    // A run that has not taken its files yet takes these, too.
+    const asked = last === undefined ? undefined : await runs.findRun(last.runId);
+    const onItsWay = last !== undefined && asked === undefined && now.getTime() - Date.parse(last.askedAt) < LOST_MS;
+    const pending = await this.source.pendingRuns();
+    if (onItsWay || pending.some(({ backfill }) => backfill === undefined)) return pollSeconds * 1_000;
+    const runId = `arrival__${ulid(now.getTime())}`;
+    const logicalDate = dateIn(kpiTimeZone, now);
+    const request = messageOf(envelope(RunRequested, 'sensor', { runId, logicalDate, immediately: true }, now));
+    if (!(await runs.arrivals.ask({ runId, askedAt: now.toISOString() }, last, request))) return pollSeconds * 1_000;
+    this.runtime.logger.info({ runId, files: plan.files }, 'files arrived');
+    await this.runtime.outbox.flush();
+    return undefined;
+  }
+
+  /**
+   * Files that no run has taken. Not those of a run that failed: a person has that run go on, or a later run takes them
+   * along, but they do not ask for one run after the other that fails like it.
+   */
+  private async waitingFiles() {
+    const objects = (await this.source.list('streams/')).filter(
+      ({ key, size }) => size > 0 && !key.endsWith('/') && this.source.leave(key) === undefined,
+    );
+    if (objects.length === 0) return [];
+    const claims = await this.source.claims(objects, false);
+    return objects.filter((object) => {
+      const claim = claims.get(claimKey(object));
+      return claim === undefined || (claim.free && !claim.failed);
+    });
+  }
+}
+
+/** The calendar day of an instant in a zone, YYYY-MM-DD. */
+function dateIn(timeZone: string, instant: Date): string {
+  return new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(
+    instant,
+  );
+}
