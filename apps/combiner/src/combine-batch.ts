@@ -6,16 +6,14 @@ import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence,
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { combineTable } from './combine-table';
-import { type Fetched, fetchAhead, fetchFile, groupFiles } from './fetch-file';
+import { type FetchOptions, type Fetched, type ParquetColumn, fetchAhead, fetchFile, groupFiles } from './fetch-file';
 import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
-import type { TimeZones } from './type-rows';
+import type { Reading } from './reading';
 
 export interface CombineLimits {
   readonly engine: DuckDBLimits;
   /** Larger files are not read. Bytes. */
   readonly maxFileBytes: number;
-  /** Longer rows are malformed. Bytes. */
-  readonly maxRowBytes: number;
   /** Files that are read by one statement: how many, and of how many bytes together. */
   readonly together: { readonly files: number; readonly bytes: number };
   /** Files that are fetched while others are read. */
@@ -33,7 +31,7 @@ export class CombineBatch {
   constructor(
     private readonly store: ObjectStore,
     private readonly buckets: { readonly intermediate: string; readonly lake: string },
-    private readonly zones: TimeZones,
+    private readonly reading: Reading,
     private readonly limits: CombineLimits,
     private readonly scratch: string,
   ) {}
@@ -54,11 +52,17 @@ export class CombineBatch {
       engine = await Engine.open(dir, this.limits.engine);
       const files = manifest.streams.filter((file) => file.batch === batch);
       await this.ensureRoom(files, dir);
+      const looking = await engine.beside();
+      const options = {
+        maxFileBytes: this.limits.maxFileBytes,
+        reading: this.reading,
+        describe: (file: string) => describeParquet(looking, file),
+      };
       const fetched = fetchAhead(files, this.limits.ahead, (file) =>
-        fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.csv`), this.limits),
+        fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.rows`), options),
       );
-      const tables = batch === 0 ? await this.combineTables(engine, manifest, dir) : {};
-      const listens = await this.combineStreams(engine, files, fetched, prefix, dir, { signal, progress });
+      const tables = batch === 0 ? await this.combineTables(engine, manifest, dir, options) : {};
+      const listens = await this.combineStreams(engine, manifest, files, fetched, prefix, dir, { signal, progress });
       const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
@@ -69,6 +73,7 @@ export class CombineBatch {
 
   private async combineStreams(
     engine: Engine,
+    manifest: Pick<Manifest, 'frozenAt'>,
     files: Manifest['streams'],
     fetched: AsyncIterable<Fetched>,
     prefix: string,
@@ -78,7 +83,7 @@ export class CombineBatch {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
     await engine.run(CREATE_BAD);
-    const options = { zones: this.zones, maxRowBytes: this.limits.maxRowBytes, beside: await engine.beside() };
+    const options = { reading: this.reading, frozenAt: manifest.frozenAt, beside: await engine.beside() };
     let placed = Promise.resolve();
     try {
       let groups = 0;
@@ -104,9 +109,10 @@ export class CombineBatch {
     } finally {
       await Promise.allSettled([...parts, placed]);
     }
+    const examples = await examplesOf(engine);
     evidence.sort((a, b) => a.file - b.file);
     return {
-      files: evidence,
+      files: evidence.map((each) => ({ ...each, examples: examples.get(each.file) })),
       parts: await Promise.all(parts),
       rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir),
     };
@@ -148,15 +154,42 @@ export class CombineBatch {
     engine: Engine,
     manifest: Manifest,
     dir: string,
+    options: FetchOptions & { readonly reading: Reading },
   ): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
     const tables = async (kind: 'songs' | 'users') => {
       const seen: TableEvidence[] = [];
       for (const [file, object] of manifest[kind].entries())
-        seen.push(
-          await combineTable(engine, this.store, this.buckets.lake, kind, { ...object, file }, dir, this.limits),
-        );
+        seen.push(await combineTable(engine, this.store, this.buckets.lake, kind, { ...object, file }, dir, options));
       return seen;
     };
     return { songs: await tables('songs'), users: await tables('users') };
   }
+}
+
+/** The columns of a local Parquet file. Throws where it is none. */
+async function describeParquet(engine: Engine, file: string): Promise<ParquetColumn[]> {
+  const columns = await engine.rows<{ column_name: string; column_type: string }>(
+    `DESCRIBE SELECT * FROM read_parquet(${text(file)}, binary_as_string = true)`,
+  );
+  return columns.map(({ column_name: name, column_type: type }) => ({ name, type }));
+}
+
+/** Up to so many rejected rows of each file, the first ones: `row 3: invalid_listen_time "10:00"`. */
+const EXAMPLES = 3;
+const EXAMPLE_LENGTH = 40;
+
+async function examplesOf(engine: Engine): Promise<Map<number, string[]>> {
+  const rows = await engine.rows<{ file: number; row: bigint; reason: string; value: string | null }>(
+    `SELECT file, "row", reason, left(CASE WHEN reason LIKE '%_listen_time' THEN listen_time END, ${EXAMPLE_LENGTH + 1}) AS value
+     FROM bad QUALIFY row_number() OVER (PARTITION BY file ORDER BY "row", reason) <= ${EXAMPLES} ORDER BY file, "row", reason`,
+  );
+  const examples = new Map<number, string[]>();
+  for (const { file, row, reason, value } of rows) {
+    const shown =
+      value === null
+        ? ''
+        : ` ${JSON.stringify(value.length > EXAMPLE_LENGTH ? `${value.slice(0, EXAMPLE_LENGTH)}…` : value)}`;
+    examples.set(file, [...(examples.get(file) ?? []), `row ${row}: ${reason}${shown}`]);
+  }
+  return examples;
 }

@@ -25,11 +25,10 @@ export class CombineStreams extends StagePerformer {
     this.combine = new CombineBatch(
       runtime.stores.objects,
       { intermediate: config.intermediateBucket, lake: config.lakeBucket },
-      { source: config.sourceTimeZone, kpi: config.kpiTimeZone },
+      config.reading,
       {
         engine: config.duckdbLimits,
         maxFileBytes: config.maxFileMb * 2 ** 20,
-        maxRowBytes: config.maxRowKb * 2 ** 10,
         together: TOGETHER,
         ahead: AHEAD,
       },

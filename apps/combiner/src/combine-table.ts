@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { BLANKS } from '@music/contracts';
@@ -5,9 +6,11 @@ import { type Engine, text } from '@music/duckdb';
 import type { TableEvidence } from '@music/runs';
 import type { ObjectStore, StoredObject } from '@music/storage';
 import { TABLE_VERSION, typeTable } from './catalogue-tables';
-import { MALFORMED, dropMalformed } from './csv-source';
-import { type FetchLimits, fetchFile } from './fetch-file';
-import { readCsv } from './read-csv';
+import { type FetchOptions, fetchFile } from './fetch-file';
+import { readFiles } from './read-files';
+import type { Reading } from './reading';
+import { MALFORMED, dropMalformed } from './row-source';
+import { nullParameters } from './type-rows';
 
 /** A songs or users file becomes Parquet once per content; after that its evidence is read back. */
 export async function combineTable(
@@ -17,11 +20,13 @@ export async function combineTable(
   kind: 'songs' | 'users',
   object: StoredObject & { file: number },
   dir: string,
-  limits: FetchLimits & { readonly maxRowBytes: number },
+  options: FetchOptions & { readonly reading: Reading },
 ): Promise<TableEvidence> {
-  const fetched = await fetchFile(store, kind, object, path.join(dir, `${kind}-${object.file}.csv`), limits);
+  const fetched = await fetchFile(store, kind, object, path.join(dir, `${kind}-${object.file}.rows`), options);
   const { path: file, readable, evidence } = fetched;
-  const known = { lake: lakeBucket, key: `${kind}/${evidence.sha256}.v${TABLE_VERSION}.json` };
+  const { reading } = options;
+  const name = `${kind}/${evidence.sha256}.v${TABLE_VERSION}${variantOf(reading)}`;
+  const known = { lake: lakeBucket, key: `${name}.json` };
   const before = evidence.sha256 === undefined ? undefined : await store.head(known.lake, known.key);
   if (before !== undefined) {
     await rm(file, { force: true });
@@ -30,17 +35,17 @@ export async function combineTable(
   const none = { ...evidence, rows: 0, rejected: {} };
   if (!readable) return none;
   const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
-  const read = await readCsv(engine, [fetched], limits.maxRowBytes, (csv) =>
-    engine.run(
-      `COPY (${typeTable(kind, csv, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`,
-      fetched.plain ? {} : { blanks: BLANKS },
-    ),
+  const read = await readFiles(engine, kind, [fetched], reading.maxRowBytes, (rows) =>
+    engine.run(`COPY (${typeTable(kind, rows, reading, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`, {
+      ...(fetched.plain ? {} : { blanks: BLANKS }),
+      ...nullParameters(reading),
+    }),
   );
   if ('defect' in read) return { ...none, ...read };
   const rows = await engine.count(`SELECT count(*) FROM read_parquet(${text(parquet)})`);
   const unread = await engine.count(`SELECT count(DISTINCT line) FROM ${MALFORMED}`);
   await engine.run(dropMalformed);
-  const stored = await store.uploadOnce(lakeBucket, `${kind}/${evidence.sha256}.v${TABLE_VERSION}.parquet`, parquet);
+  const stored = await store.uploadOnce(lakeBucket, `${name}.parquet`, parquet);
   await Promise.all([rm(file), rm(parquet)]);
   const seen: TableEvidence = {
     ...evidence,
@@ -50,4 +55,11 @@ export async function combineTable(
   };
   await store.putJsonOnce(known.lake, known.key, seen);
   return seen;
+}
+
+/** Told apart where settings make another table of the same bytes. */
+function variantOf({ delimiter, columnNames, nullText }: Reading): string {
+  if (delimiter === ',' && columnNames.length === 0 && nullText.length === 0) return '';
+  const hash = createHash('sha256').update(JSON.stringify([delimiter, columnNames, nullText]));
+  return `-${hash.digest('hex').slice(0, 8)}`;
 }

@@ -7,8 +7,9 @@ import type { BatchEvidence, Manifest } from '@music/runs';
 import { ObjectStore, type StoredObject, downloadAll } from '@music/storage';
 import { LocalStack, localS3 } from '@music/local-stack';
 import { CombineBatch } from './combine-batch';
+import type { Reading } from './reading';
 
-const LISTEN = `file, user_id, track_id, strftime(listened_at, '%Y-%m-%d %H:%M:%S.%g') AS at, CAST(listen_date AS VARCHAR) AS day`;
+const LISTEN = `file, user_id, track_id, strftime(listened_at, '%Y-%m-%d %H:%M:%S.%f') AS at, CAST(listen_date AS VARCHAR) AS day`;
 const ENGINE = { memoryBytes: 256 * 2 ** 20, threads: 2 };
 
 export interface CombiningOptions {
@@ -17,6 +18,9 @@ export interface CombiningOptions {
   readonly songs?: string;
   readonly maxRowBytes?: number;
   readonly maxFileBytes?: number;
+  readonly reading?: Partial<Reading>;
+  /** Of the manifest. */
+  readonly frozenAt?: string;
   /** What stands in the place of every file when it is read. */
   readonly replacedBy?: string;
 }
@@ -63,7 +67,7 @@ export class Combining {
     const manifest: Manifest = {
       runId,
       logicalDate: '2024-06-25',
-      frozenAt: '',
+      frozenAt: options.frozenAt ?? '2024-06-26T00:00:00.000Z',
       batches: 1,
       streams,
       left: [],
@@ -74,11 +78,17 @@ export class Combining {
     const combiner = new CombineBatch(
       store,
       { intermediate: 'intermediate', lake: 'lake' },
-      options.zones ?? { source: 'UTC', kpi: 'UTC' },
+      {
+        zones: options.zones ?? { source: 'UTC', kpi: 'UTC' },
+        maxRowBytes: options.maxRowBytes ?? 2 ** 20,
+        delimiter: ',',
+        columnNames: [],
+        nullText: [],
+        ...options.reading,
+      },
       {
         engine: ENGINE,
         maxFileBytes: options.maxFileBytes ?? 10 ** 9,
-        maxRowBytes: options.maxRowBytes ?? 2 ** 20,
         together: { files: options.filesTogether ?? 100, bytes: 10 ** 9 },
         ahead: { files: 3, bytes: 10 ** 9 },
       },

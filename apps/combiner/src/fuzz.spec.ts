@@ -144,7 +144,7 @@ function expected(text: string): { rows: number; rejected: Record<string, number
         JSON.stringify([
           listen.user,
           listen.track,
-          new Date(listen.instant).toISOString(),
+          new Date(listen.instant).toISOString().replace('Z', `${String(listen.micros).padStart(3, '0')}Z`),
           referenceDate(ZONE, listen.instant),
         ]),
       );

@@ -1,10 +1,9 @@
 import { isAscii, isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import { Transform, type TransformCallback } from 'node:stream';
 import type { FileReason } from '@music/contracts';
+import type { Delimiter } from './reading';
 
 const QUOTE = 0x22;
-const COMMA = 0x2c;
 const LF = 0x0a;
 const CR = 0x0d;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -13,7 +12,6 @@ const NOT_PLAIN = [0x09, 0x0b, 0x0c, CR];
 const LONG_LINE_BYTES = 2 ** 16;
 
 export interface CsvInspection {
-  readonly sha256: string;
   /**
    * Whether the reader has to go through the file from its beginning: it has line breaks inside quotes, or very long
    * lines.
@@ -26,11 +24,11 @@ export interface CsvInspection {
 }
 
 /**
- * Passes a CSV file on unchanged and watches its bytes: their hash, whether they are UTF-8 text, and whether the file
+ * Passes a CSV file on unchanged and watches its bytes: whether they are UTF-8 text, and whether the file
  * ends inside a quoted field. Needs no more memory than a chunk, whatever the file.
  */
 export class CsvInspector extends Transform {
-  private readonly hash = createHash('sha256');
+  private readonly delimiter: number;
   private offset = 0;
   /** The bytes of a character that the last chunk cut in two. */
   private cut: Buffer = Buffer.alloc(0);
@@ -45,14 +43,23 @@ export class CsvInspector extends Transform {
   private plain = true;
   private defect: { reason: FileReason; detail: string } | undefined;
 
+  /** `quotes`: whether fields may be quoted; a line of JSON is one field. */
+  constructor(
+    delimiter: Delimiter = ',',
+    private readonly quotes = true,
+  ) {
+    super();
+    this.delimiter = delimiter.charCodeAt(0);
+  }
+
   override _transform(chunk: Buffer, _: BufferEncoding, done: TransformCallback): void {
-    this.hash.update(chunk);
     if (this.defect === undefined) {
       this.checkText(chunk);
-      this.plain &&= isAscii(chunk) && !NOT_PLAIN.some((byte) => chunk.includes(byte));
+      this.plain &&=
+        this.quotes && isAscii(chunk) && !NOT_PLAIN.some((byte) => byte !== this.delimiter && chunk.includes(byte));
       if (this.head.length < BOM.length)
         this.head = Buffer.concat([this.head, chunk.subarray(0, BOM.length - this.head.length)]);
-      this.followQuotes(chunk);
+      if (this.quotes) this.followQuotes(chunk);
       this.measureLines(chunk);
     }
     this.offset += chunk.length;
@@ -69,7 +76,6 @@ export class CsvInspector extends Transform {
         detail: `the file ends inside a quoted field, after ${this.offset} bytes`,
       };
     return {
-      sha256: this.hash.digest('hex'),
       sequential: this.hasQuotedBreaks || this.hasLongLines,
       plain: this.plain && !this.hasQuotedBreaks,
       defect: this.defect?.reason,
@@ -108,7 +114,7 @@ export class CsvInspector extends Transform {
       if (!this.quoted) {
         const before = at > 0 ? chunk[at - 1] : this.last;
         const begins =
-          before === COMMA ||
+          before === this.delimiter ||
           before === LF ||
           before === CR ||
           this.offset + at === 0 ||

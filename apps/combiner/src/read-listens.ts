@@ -5,13 +5,14 @@ import { pipeline } from 'node:stream/promises';
 import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contracts';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { FileEvidence } from '@music/runs';
-import { type CsvSource, MALFORMED, dropMalformed } from './csv-source';
 import type { Fetched } from './fetch-file';
-import { readCsv } from './read-csv';
-import { type TimeZones, blankIds, typeRows, zoneParameters } from './type-rows';
+import { readFiles } from './read-files';
+import type { Reading } from './reading';
+import { MALFORMED, type RowSource, dropMalformed } from './row-source';
+import { blankIds, typeRows, typingParameters } from './type-rows';
 
 /** SQL of a stream file's number, which its local file is named by. */
-const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.csv$', 1) AS INTEGER)`;
+const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.rows$', 1) AS INTEGER)`;
 
 /**
  * Rows of more days than this are not parted by day: of a delivery of years each file would have a few rows. The KPI
@@ -46,9 +47,9 @@ export interface ReadGroup {
 export interface ReadOptions {
   /** For what is read beside the statements of the first. */
   readonly beside: Engine;
-  readonly zones: TimeZones;
-  /** Longer rows are malformed. Bytes. */
-  readonly maxRowBytes: number;
+  readonly reading: Reading;
+  /** When the run's manifest was frozen, ISO 8601. */
+  readonly frozenAt: string;
 }
 
 /** The rejected rows of a batch, each with its place below the header. */
@@ -68,11 +69,11 @@ export async function readListens(
   const [first] = group;
   if (first === undefined) return { evidence: [], listens: [], placed: Promise.resolve() };
   if (!first.readable) return nothingOf({ ...first.evidence, rows: 0, rejected: {} });
-  const parameters = { blanks: BLANKS, ...zoneParameters(options.zones) };
-  const read = await readCsv(engine, group, options.maxRowBytes, async (csv) => {
+  const parameters = { blanks: BLANKS, ...typingParameters(options.reading, options.frozenAt) };
+  const read = await readFiles(engine, 'streams', group, options.reading.maxRowBytes, async (source) => {
     await mkdir(dir, { recursive: true });
-    const rows = typeRows(csv, options.zones, first.plain);
-    const days = await countDays(engine, group, csv, dir, { parameters, options });
+    const rows = typeRows(source, options.reading, first.plain);
+    const days = await countDays(engine, group, source, dir, { parameters, options });
     await engine.run(dropMalformed);
     await rm(dir, { recursive: true }); // what another mode of reading left
     await engine.run(
@@ -102,7 +103,7 @@ export async function readListens(
     const all = malformed === 0 ? rejected : { ...rejected, malformed_row: (rejected.malformed_row ?? 0) + malformed };
     return { ...fetched.evidence, rows: rows + malformed, rejected: all };
   });
-  const placed = placeBadRows(options.beside, group, read.csv, evidence, {
+  const placed = placeBadRows(options.beside, group, read.rows, evidence, {
     counts,
     parameters,
     options,
@@ -116,22 +117,23 @@ export async function readListens(
 async function countDays(
   engine: Engine,
   group: readonly Fetched[],
-  csv: CsvSource,
+  source: RowSource,
   dir: string,
   { parameters, options }: { parameters: Record<string, string>; options: ReadOptions },
 ): Promise<number> {
-  const count = (from: CsvSource) =>
+  const count = (from: RowSource) =>
     engine.count(
-      `SELECT count(DISTINCT listen_date) FROM (${typeRows(from, options.zones, (group[0] as Fetched).plain)})`,
+      `SELECT count(DISTINCT listen_date) FROM (${typeRows(from, options.reading, (group[0] as Fetched).plain)})`,
       parameters,
     );
-  if (group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT) return count(csv);
-  const beginning = path.join(dir, '0.csv');
+  if (group.reduce((sum, { size }) => sum + size, 0) <= BYTES_LOOKED_AT) return count(source);
+  if ((group[0] as Fetched).form === 'parquet') return count(source); // it cannot be cut, and has few columns to read
+  const beginning = path.join(dir, '0.rows');
   await pipeline(
     createReadStream((group[0] as Fetched).path, { end: BEGINNING_BYTES - 1 }),
     createWriteStream(beginning),
   );
-  return count(csv.only([beginning])).catch(() => 1); // it may end inside a quoted field
+  return count(source.only([beginning])).catch(() => 1); // it may end inside a quoted field
 }
 
 function nothingOf(evidence: FileEvidence): ReadGroup {
@@ -188,7 +190,7 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
 async function placeBadRows(
   engine: Engine,
   group: readonly Fetched[],
-  csv: CsvSource,
+  source: RowSource,
   evidence: readonly FileEvidence[],
   {
     counts,
@@ -209,14 +211,14 @@ async function placeBadRows(
     start += counts.files.get(of.file)?.rows ?? 0;
   }
   const onlyMissing = bad.every((counts) => Object.keys(counts).every((reason) => MISSING.has(reason)));
-  const rows = csv
+  const rows = source
     .only(again.map((fetched) => fetched.path))
-    .numbered((from) => (onlyMissing ? blankIds(from, (again[0] as Fetched).plain) : undefined));
+    .numbered((from) => (onlyMissing ? blankIds(from, options.reading, (again[0] as Fetched).plain) : undefined));
   await engine.run(
     // The n-th row of a file: those that were read, in order, with those that could not be read in between.
     `INSERT INTO bad
      WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
-     broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.zones, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL),
+     broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.reading, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL),
      placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
      gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM ${unread})
      SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,

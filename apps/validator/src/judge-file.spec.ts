@@ -28,6 +28,21 @@ describe('the verdict on a file', () => {
       file({ columns: ['user_id', 'time'], rows: 0 }),
       /track_id, listen_time missing; the header is \["user_id","time"\]/,
     ],
+    [
+      'missing_columns',
+      file({ columns: ['user_id;track_id;listen_time'], rows: 0 }),
+      /the header is \["user_id;track_id;listen_time"\]; CSV_DELIMITER=auto finds its delimiter/,
+    ],
+    [
+      'too_many_bad_rows',
+      file({ rejected: { invalid_listen_time: 50 }, examples: ['row 1: invalid_listen_time "10:00"'] }),
+      /the limit is 5 %; the first: row 1: invalid_listen_time "10:00"$/,
+    ],
+    [
+      'too_many_bad_rows',
+      file({ rejected: { invalid_listen_time: 50 }, examples: ['row 1: invalid_listen_time "1719309600"'] }),
+      /; a time that is a number is read where LISTEN_TIME_EPOCH says what it counts, s or ms$/,
+    ],
     ['duplicate_columns', file({ columns: ['user_id', 'track_id', 'listen_time', 'user_id'], rows: 0 }), /user_id/],
     ['no_rows', file({ rows: 0 }), /^$/],
     ['not_utf8', file({ defect: 'not_utf8', detail: 'byte 3', columns: [] }), /byte 3/],

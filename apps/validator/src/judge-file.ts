@@ -16,24 +16,38 @@ export interface Limits {
 export type Verdict =
   { readonly passed: true } | { readonly passed: false; readonly reason: FileReason; readonly detail: string };
 
+/** A rejected time that may count seconds or milliseconds. */
+const EPOCH = /invalid_listen_time "-?\d+(\.\d+)?"$/;
+
 /** Judges a file by its header and its counted defects. Pure: same evidence, same verdict. */
 export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Limits): Verdict {
   const rejected = (reason: FileReason, detail = ''): Verdict => ({ passed: false, reason, detail });
   if (evidence.defect !== undefined) return rejected(evidence.defect, evidence.detail);
   const header = `the header is ${JSON.stringify(evidence.columns).slice(0, 300)}`;
   const missing = missingColumns(contract, evidence.columns);
-  if (missing.length > 0) return rejected('missing_columns', `${missing.join(', ')} missing; ${header}`);
+  if (missing.length > 0) {
+    const [only = ''] = evidence.columns;
+    const hint = evidence.columns.length === 1 && /[;\t|]/.test(only) ? '; CSV_DELIMITER=auto finds its delimiter' : '';
+    return rejected('missing_columns', `${missing.join(', ')} missing; ${header}${hint}`);
+  }
   const ambiguous = ambiguousColumns(contract, evidence.columns);
   if (ambiguous.length > 0) return rejected('duplicate_columns', `${ambiguous.join(', ')} more than once; ${header}`);
   if (evidence.rows === 0) return rejected('no_rows');
   const bad = totalOf(evidence.rejected);
   if (bad / evidence.rows > limits.rejectedShare) {
+    const { examples = [] } = evidence;
     const counts = Object.entries(evidence.rejected)
       .map(([reason, n]) => `${n} ${reason}`)
       .join(', ');
     return rejected(
       'too_many_bad_rows',
-      `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`,
+      [
+        `${bad} of ${evidence.rows} rows: ${counts}; the limit is ${limits.rejectedShare * 100} %`,
+        ...(examples.length === 0 ? [] : [`the first: ${examples.join(', ')}`]),
+        ...(examples.some((example) => EPOCH.test(example))
+          ? ['a time that is a number is read where LISTEN_TIME_EPOCH says what it counts, s or ms']
+          : []),
+      ].join('; '),
     );
   }
   return { passed: true };

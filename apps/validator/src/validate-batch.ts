@@ -117,7 +117,7 @@ export class ValidateBatch extends StagePerformer {
       file.sha256 === undefined
         ? undefined
         : await runs.files.noteContent(file.sha256, { key: file.key, version, runId });
-    const known: Partial<LedgerEntry> = { sha256: file.sha256, copyOf, rows };
+    const known: Partial<LedgerEntry> = { sha256: file.sha256, copyOf, rows, form: file.form };
     if (verdict.passed) {
       await runs.files.update(file.key, version, runId, { ...known, state: 'passed' });
       return;

@@ -4,8 +4,12 @@ export const ROW_REASONS = {
   missing_track_id: 'track_id is empty: fill it in and send the row again',
   missing_listen_time: 'listen_time is empty: fill it in and send the row again',
   invalid_listen_time:
-    'listen_time is no instant: write YYYY-MM-DD HH:MM:SS[.fff], with Z or an offset where it is not in the source time zone',
-  malformed_row: 'the row is not RFC 4180: it has more fields than the header, stray quotes, or is too long',
+    'listen_time is no instant: write YYYY-MM-DD HH:MM:SS[.ffffff], with Z or an offset where it is not in the source time zone',
+  future_listen_time:
+    'listen_time is later than MAX_FUTURE_HOURS allows: mend the clock that wrote it and send the row again',
+  early_listen_time: 'listen_time is before EARLIEST_LISTEN: mend it and send the row again',
+  malformed_row:
+    'the row is no row of CSV (RFC 4180: it has more fields than the header, or stray quotes), no JSON object with plain values, or too long',
   duplicate: 'the same user, track and instant was counted before: nothing to do',
   unknown_track: 'the track is not in songs: send a songs file that has it',
 } as const;
@@ -29,10 +33,10 @@ export function totalOf(counts: RowCounts): number {
 }
 
 /**
- * The one written form of `listen_time` (rule 2): date, blank or T, time, up to three digits of a second, and Z or an
- * offset where there is one. RE2 and JavaScript read it alike.
+ * The written form of `listen_time` (rule 2): date, blank or T, time, up to nine digits of a second, and Z, UTC, GMT or
+ * an offset where there is one. RE2 and JavaScript read it alike.
  */
-export const LISTEN_TIME = String.raw`\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,3})?(Z|[+-]\d{2}(:?\d{2})?)?`;
+export const LISTEN_TIME = String.raw`\d{4}-\d{2}-\d{2}[ Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?( ?(Z|z|[+-]\d{2}(:?\d{2})?)| UTC| GMT)?`;
 
 /** What is taken off both ends of ids and texts: ASCII white space, the no-break space and the byte order mark. */
 export const BLANKS = ' \t\n\v\f\r\u00a0\ufeff';

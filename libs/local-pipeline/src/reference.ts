@@ -80,10 +80,10 @@ export function referenceOf(
     const listen = referenceListen(row);
     if (typeof listen === 'string') reject(listen);
     else {
-      const { user, track, instant } = listen;
-      if (seen.has(JSON.stringify([user, track, instant]))) reject('duplicate');
+      const { user, track, instant, micros } = listen;
+      if (seen.has(JSON.stringify([user, track, instant, micros]))) reject('duplicate');
       else {
-        seen.add(JSON.stringify([user, track, instant]));
+        seen.add(JSON.stringify([user, track, instant, micros]));
         if (unknownTracks === 'reject' && !catalogue.has(track)) reject('unknown_track');
         else listens.push({ user, track, date: referenceDate(kpiTimeZone, instant) });
       }
@@ -103,8 +103,16 @@ export function referenceOf(
   };
 }
 
-/** The listen that a row is, its instant in milliseconds since 1970; or why it is none. */
-export function referenceListen(row: Row): { user: string; track: string; instant: number } | string {
+export interface ReferenceListen {
+  readonly user: string;
+  readonly track: string;
+  /** Milliseconds since 1970, and the microseconds beyond. */
+  readonly instant: number;
+  readonly micros: number;
+}
+
+/** The listen that a row is, or why it is none. */
+export function referenceListen(row: Row): ReferenceListen | string {
   const user = trimmed(row['user_id']);
   const track = trimmed(row['track_id']);
   const time = trimmed(row['listen_time']);
@@ -112,7 +120,9 @@ export function referenceListen(row: Row): { user: string; track: string; instan
   if (track === '') return 'missing_track_id';
   if (time === '') return 'missing_listen_time';
   const instant = instantOf(time);
-  return instant === undefined ? 'invalid_listen_time' : { user, track, instant };
+  if (instant === undefined) return 'invalid_listen_time';
+  const fraction = /\.(\d+)/.exec(time)?.[1] ?? '';
+  return { user, track, instant, micros: Number(fraction.padEnd(6, '0').slice(3, 6)) };
 }
 
 function referenceDay(
@@ -216,9 +226,10 @@ function filesOf(folder: string): string[] {
 }
 
 function instantOf(text: string): number | undefined {
-  const match = /^(\d{4})-(\d\d)-(\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?(?:(Z)|([+-])(\d\d):?(\d\d)?)?$/.exec(
-    text,
-  );
+  const match =
+    /^(\d{4})-(\d\d)-(\d\d)[ Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?: ?(Z|z)| UTC| GMT| ?([+-])(\d\d):?(\d\d)?)?$/.exec(
+      text,
+    );
   if (match === null) return undefined;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number) as [
     number,
@@ -228,7 +239,7 @@ function instantOf(text: string): number | undefined {
     number,
     number,
   ];
-  const milliseconds = Number((match[7] ?? '0').padEnd(3, '0'));
+  const milliseconds = Number((match[7] ?? '0').padEnd(3, '0').slice(0, 3));
   // By setUTCFullYear, since Date.UTC takes years below 100 for those of the 20th century.
   const back = new Date(Date.UTC(2000, 0, 1, hour, minute, second, milliseconds));
   back.setUTCFullYear(year, month - 1, day);

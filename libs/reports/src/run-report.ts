@@ -25,6 +25,8 @@ export interface FileReport {
   readonly reason?: string;
   readonly detail?: string;
   readonly what_to_do?: string;
+  /** What it is: `CSV`, `JSON lines, gzip`. */
+  readonly form?: string;
   readonly copy_of?: string;
   readonly moved_to?: string;
   readonly rows?: { readonly read: number; readonly rejected: RowCounts };
@@ -143,6 +145,7 @@ function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined
     reason: entry.reason,
     detail: entry.detail,
     what_to_do: entry.reason === undefined ? undefined : FILE_REASONS[entry.reason],
+    form: entry.form,
     copy_of: entry.copyOf,
     moved_to: entry.movedTo,
     rows: entry.rows,

@@ -51,9 +51,9 @@ function describeFiles(files: readonly FileReport[]): string[] {
   const look = files.filter(({ state, copy_of }) => state !== 'archived' || copy_of !== undefined);
   const fine = files.filter((file) => !look.includes(file));
   const shown = [...look.slice(0, 5 * MAX_FILES), ...fine.slice(0, Math.max(0, MAX_FILES - look.length))];
-  const rows = shown.map((file) => [file.key, file.state, file.rows?.read, why(file)]);
+  const rows = shown.map((file) => [file.key, file.form, file.state, file.rows?.read, why(file)]);
   return [
-    table(['file', 'state', 'rows', 'why'], rows),
+    table(['file', 'form', 'state', 'rows', 'why'], rows),
     ...(shown.length < files.length ? [`… and ${number(files.length - shown.length)} more files`] : []),
   ];
 }

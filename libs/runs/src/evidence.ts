@@ -10,8 +10,12 @@ export interface FileEvidence {
   readonly sha256?: string;
   /** The header, as far as there is one. */
   readonly columns: readonly string[];
+  /** What it is, for a person: `CSV, delimiter ;`, `JSON lines, gzip`. */
+  readonly form?: string;
   readonly rows: number;
   readonly rejected: RowCounts;
+  /** The first rejected rows, each with its place and what is wrong with it. */
+  readonly examples?: readonly string[];
   /** Why it could not be read, where it could not. */
   readonly defect?: FileReason;
   readonly detail?: string;

@@ -13,6 +13,8 @@ export interface LedgerEntry {
   readonly runId: string;
   readonly state: FileState;
   readonly sha256?: string;
+  /** What it is, for a person: `CSV, delimiter ;`, `JSON lines, gzip`. */
+  readonly form?: string;
   readonly reason?: FileReason;
   readonly detail?: string;
   /** Set where the same content was taken before: that file's key and run. */

@@ -1,0 +1,135 @@
+import { textList } from '@music/duckdb';
+import type { Form } from './detect-form';
+import type { Delimiter } from './reading';
+
+/** Rows that the CSV reader itself could not split into fields; written anew by each read. */
+export const MALFORMED = 'malformed';
+
+/** Rows of local files, of whatever form, as text. */
+export interface RowSource {
+  /**
+   * A table function call, or a query in brackets, whose columns are `c0`, `c1`, …, `extra`: not null where a row has
+   * more than its columns or is no row at all, and `filename`.
+   */
+  readonly from: string;
+  /** The column that has a name, as SQL. No name of a file gets into the SQL. */
+  column(name: string): string;
+  /** Other files, read alike. */
+  only(files: readonly string[]): RowSource;
+  /** Each row with its `place` from 1 among all of the source. Rows may be left out; the others keep their places. */
+  numbered(where: (rows: RowSource) => string | undefined): RowSource;
+}
+
+/** How files of one kind are read: all have the same form and columns. */
+export interface RowsOf {
+  readonly form: Form;
+  /** By the names of the contract; of JSON lines the keys that were seen. */
+  readonly columns: readonly string[];
+  /** As the file names them: the keys of JSON lines, the columns of Parquet. */
+  readonly names: readonly string[];
+  readonly delimiter: Delimiter;
+  readonly maxRowBytes: number;
+  /** Whether the reader has to go through a file from its beginning. */
+  readonly sequential: boolean;
+  /** Whether line ends of several kinds are an error, which is quicker. */
+  readonly strict: boolean;
+}
+
+/** The rows of local files, file by file, in order; every value as text, missing ones as null. */
+export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
+  const { from, columns } = { csv: csvRows, 'json-lines': jsonRows, parquet: parquetRows }[rows.form](files, rows);
+  const source: RowSource = {
+    from,
+    column: (name) => {
+      const index = columns.indexOf(name);
+      // JSON lines of which no one in the beginning has the key, or any.
+      if (index < 0) throw new RangeError(`no column ${name}`);
+      return `c${index}`;
+    },
+    only: (others) => rowSource(others, rows),
+    numbered: (where) => {
+      const condition = where(source);
+      const numbered = `SELECT *, row_number() OVER () AS place FROM ${from}`;
+      return {
+        ...source,
+        from: `(SELECT * FROM (${numbered})${condition === undefined ? '' : ` WHERE ${condition}`})`,
+      };
+    },
+  };
+  return source;
+}
+
+interface Rows {
+  readonly from: string;
+  readonly columns: readonly string[];
+}
+
+/**
+ * RFC 4180. Lines that cannot be read go to the table MALFORMED (one or more rows a line, with `line` and `file_id`)
+ * instead of ending the read; the table MALFORMED_scan says which file has which id.
+ */
+function csvRows(files: readonly string[], rows: RowsOf): Rows {
+  const names = [...rows.columns.map((_, i) => `c${i}`), 'extra'];
+  return {
+    columns: rows.columns,
+    from: readLines(files, names, rows, `skip = 1, delim = '${rows.delimiter}', quote = '"', escape = '"'`),
+  };
+}
+
+/** A byte that stands in no valid JSON unescaped, so that a line is one field. */
+const NEVER_IN_JSON = '\x1f';
+
+/** One object a line. Numbers stay as they are written; what is nested, or no object, makes a row malformed. */
+function jsonRows(files: readonly string[], rows: RowsOf): Rows {
+  const paths = `[${rows.names.map((name) => `'$."${name.replaceAll("'", "''")}"'`).join(', ')}]`;
+  const lines = readLines(files, ['line', 'extra'], rows, `delim = '${NEVER_IN_JSON}', quote = '', escape = ''`);
+  const value = (i: number) =>
+    // What Python writes for a missing number.
+    `CASE WHEN types[${i + 1}] = 'DOUBLE' AND texts[${i + 1}] IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE texts[${i + 1}] END AS c${i}`;
+  return {
+    columns: rows.columns,
+    from: `(
+      SELECT ${rows.columns.map((_, i) => value(i)).join(', ')},
+        CASE WHEN types IS NULL OR list_has_any(types, ['OBJECT', 'ARRAY', 'BOOLEAN']) THEN 'malformed' END AS extra, filename
+      FROM (
+        SELECT filename,
+          CASE WHEN is_object THEN json_type(line, ${paths}) END AS types,
+          CASE WHEN is_object THEN json_extract_string(line, ${paths}) END AS texts
+        FROM (
+          SELECT line, filename, extra IS NULL AND CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE FALSE END AS is_object
+          FROM ${lines}
+          WHERE trim(line, ' \t\r') <> ''
+        )
+      )
+    )`,
+  };
+}
+
+/** Columns by name; numbers and timestamps as the text that the rules read. */
+function parquetRows(files: readonly string[], rows: RowsOf): Rows {
+  const column = (name: string, i: number) => `CAST("${name.replaceAll('"', '""')}" AS VARCHAR) AS c${i}`;
+  return {
+    columns: rows.columns,
+    from: `(
+      SELECT ${rows.names.map(column).join(', ')}, NULL AS extra, filename
+      FROM read_parquet(${textList(files)}, filename = true, hive_partitioning = false, binary_as_string = true)
+    )`,
+  };
+}
+
+function readLines(
+  files: readonly string[],
+  columns: readonly string[],
+  { strict, maxRowBytes, sequential }: RowsOf,
+  dialect: string,
+): string {
+  const types = columns.map((name) => `'${name}': 'VARCHAR'`).join(', ');
+  return `read_csv(${textList(files)}, filename = true, columns = {${types}}, header = false, auto_detect = false, ${dialect},
+      null_padding = true, ignore_errors = true, store_rejects = true, rejects_table = '${MALFORMED}', rejects_scan = '${MALFORMED}_scan',
+      strict_mode = ${strict}, max_line_size = ${maxRowBytes}, parallel = ${!sequential})`;
+}
+
+export const dropMalformed = `DROP TABLE IF EXISTS ${MALFORMED}; DROP TABLE IF EXISTS ${MALFORMED}_scan`;
+/** Forms without lines that cannot be read have none. */
+export const createMalformed = `CREATE TABLE IF NOT EXISTS ${MALFORMED} (scan_id UBIGINT, file_id UBIGINT, line UBIGINT);
+  CREATE TABLE IF NOT EXISTS ${MALFORMED}_scan (scan_id UBIGINT, file_id UBIGINT, file_path VARCHAR)`;
