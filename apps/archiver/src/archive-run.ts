@@ -86,9 +86,11 @@ export class ArchiveRun extends StagePerformer {
     const missing = passed.filter(
       ({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)),
     );
+    let begun = -1;
     await mapLimited(missing, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
-      work.progress();
+      begun += 1;
+      work.progress({ done: passed.length - missing.length + begun, of: passed.length, unit: 'files' });
       const { file, key } = each;
       try {
         await this.runtime.stores.objects.copyUnchecked(file, archiveBucket, key, archiveStorageClass);

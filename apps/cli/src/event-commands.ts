@@ -1,6 +1,6 @@
 import { STAGES, STAGE_EVENTS, type Stage } from '@music/events';
 import { type TopicMessage, isOfRun, listOpenDeadLetters, readTopics, replay } from '@music/messaging';
-import { printable, table } from '@music/reports';
+import { followRun, printable, table } from '@music/reports';
 import { type Command, InvalidArgumentError } from 'commander';
 import { letterForPrograms } from './letter-for-programs';
 import { print, printJson, withStores } from './with-stores';
@@ -13,13 +13,15 @@ export function addEventCommands(program: Command): void {
     .option('--follow', 'go on with what comes, until Ctrl-C', false)
     .option('--json', 'one event a line, for programs', false)
     .action(async ({ run, follow, json }: { run?: string; follow: boolean; json: boolean }) =>
-      withStores(async ({ kafka }) => {
+      withStores(async ({ kafka, runs }) => {
         const isAsked = ({ key }: TopicMessage) => run === undefined || isOfRun(key, run);
         const show = (message: TopicMessage) => print(json ? JSON.stringify(forPrograms(message)) : eventLine(message));
         const topics = STAGE_EVENTS.map(({ topic }) => topic);
         const seen: TopicMessage[] = [];
         const stop = new AbortController();
         process.once('SIGINT', () => stop.abort());
+        // On standard error, so that the events stay clean.
+        if (follow && run !== undefined) void followRun({ runs }, run, { signal: stop.signal }).catch(() => undefined);
         await readTopics(
           kafka,
           topics,

@@ -5,11 +5,11 @@ import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@mu
 import {
   type RunReport,
   describeRun,
+  followRun,
   requestBackfill,
   requestRun,
   runReport,
   table,
-  waitForRun,
   yesterday,
 } from '@music/reports';
 import type { Stores } from '@music/service';
@@ -144,12 +144,7 @@ async function follow(
     else print(`${runId} is requested; \`music-kpis status ${runId}\` tells how it stands`);
     return;
   }
-  const progress = progressLine(runId);
-  const ended = await waitForRun(stores, runId, {
-    timeoutMs: timeout === undefined ? Infinity : timeout * 1_000,
-    onState: (state) => progress.show(state?.state ?? 'requested'),
-  });
-  progress.end();
+  const ended = await followRun(stores, runId, { timeoutMs: timeout === undefined ? Infinity : timeout * 1_000 });
   const report = await runReport(stores, runId);
   if (json) printJson(report ?? { run_id: runId, state: 'requested' });
   else
@@ -233,25 +228,4 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
 /** A skipped run did what there was to do. */
 function succeeded({ state }: Pick<RunReport, 'state'>): boolean {
   return state === 'completed' || state === 'skipped';
-}
-
-/**
- * One line that is written over on a terminal, a line a state elsewhere. On standard error, so that output stays clean.
- */
-function progressLine(runId: string): { show(state: string): void; end(): void } {
-  const began = Date.now();
-  const out = process.stderr;
-  let current = 'requested';
-  const line = () => `${runId}: ${current}, ${((Date.now() - began) / 1_000).toFixed(0)} s`;
-  const timer = out.isTTY ? setInterval(() => out.write(`\r\u001b[K${line()}`), 500) : undefined;
-  return {
-    show: (state) => {
-      current = state;
-      out.write(out.isTTY ? `\r\u001b[K${line()}` : `${line()}\n`);
-    },
-    end: () => {
-      clearInterval(timer);
-      if (out.isTTY) out.write('\n');
-    },
-  };
 }

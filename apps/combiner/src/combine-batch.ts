@@ -53,7 +53,15 @@ export class CombineBatch {
       const files = manifest.streams.filter((file) => file.batch === batch);
       await this.ensureRoom(files, dir);
       const looking = await engine.beside();
+      const all = files.reduce((sum, { size }) => sum + size, 0);
+      // A byte counts half when it is there, and half when its row is read.
+      let halves = 0;
+      const got = (bytes: number) => {
+        halves += bytes;
+        progress({ done: Math.min(all, Math.round(halves / 2)), of: all, unit: 'bytes' });
+      };
       const options = {
+        got,
         maxFileBytes: this.limits.maxFileBytes,
         reading: this.reading,
         describe: (file: string) => describeParquet(looking, file),
@@ -61,8 +69,9 @@ export class CombineBatch {
       const fetched = fetchAhead(files, this.limits.ahead, (file) =>
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.rows`), options),
       );
-      const tables = batch === 0 ? await this.combineTables(engine, manifest, dir, options) : {};
-      const listens = await this.combineStreams(engine, manifest, files, fetched, prefix, dir, { signal, progress });
+      const tables =
+        batch === 0 ? await this.combineTables(engine, manifest, dir, { ...options, got: () => progress() }) : {};
+      const listens = await this.combineStreams(engine, manifest, files, fetched, prefix, dir, { signal, got });
       const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
@@ -78,7 +87,7 @@ export class CombineBatch {
     fetched: AsyncIterable<Fetched>,
     prefix: string,
     dir: string,
-    { signal, progress }: Pick<Work, 'signal' | 'progress'>,
+    { signal, got }: { readonly signal: AbortSignal; readonly got: (bytes: number) => void },
   ) {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
@@ -86,12 +95,13 @@ export class CombineBatch {
     const options = { reading: this.reading, frozenAt: manifest.frozenAt, beside: await engine.beside() };
     let placed = Promise.resolve();
     try {
+      const sizes = new Map(files.map(({ file, size }) => [file, size]));
       let groups = 0;
       for await (const group of groupFiles(fetched, this.limits.together)) {
         signal.throwIfAborted();
         const read = await readListens(engine, group, path.join(dir, `group-${groups}`), options);
         groups += 1;
-        progress();
+        got(group.reduce((sum, { evidence: { file } }) => sum + (sizes.get(file) ?? 0), 0));
         evidence.push(...read.evidence);
         for (const listens of read.listens) {
           const name = `listens-${String(parts.length).padStart(4, '0')}.parquet`;

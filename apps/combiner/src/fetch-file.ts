@@ -36,6 +36,8 @@ export interface FetchOptions {
   /** Larger files are not read, packed or not. Bytes. */
   readonly maxFileBytes: number;
   readonly reading: Pick<Reading, 'delimiter' | 'columnNames'>;
+  /** Told of the bytes that arrive. */
+  readonly got: (bytes: number) => void;
   /** Gives the columns of a local Parquet file, with their types; throws where it is none. */
   readonly describe: (file: string) => Promise<readonly ParquetColumn[]>;
 }
@@ -126,11 +128,12 @@ async function receive(
   to: string,
   kind: FileKind,
   size: number,
-  { maxFileBytes, reading }: FetchOptions,
+  { maxFileBytes, reading, got }: FetchOptions,
 ): Promise<Arrived> {
   const hashed = async function* (chunks: AsyncIterable<Buffer>) {
     for await (const chunk of chunks) {
       hash.update(chunk);
+      got(chunk.length);
       yield chunk;
     }
   };

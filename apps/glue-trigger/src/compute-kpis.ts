@@ -136,6 +136,7 @@ export class ComputeKpis extends StagePerformer {
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
         if (status.ready !== undefined)
           await this.publishDays(status.ready, provenanceOf(job, status.ready, jobRunId), work);
+        if (status.daysDone !== undefined) work.progress({ done: status.daysDone, of: job.dates.length, unit: 'days' });
         return this.whileItRuns(jobRunId, status);
       case 'succeeded': {
         this.steps.delete(jobRunId);

@@ -5,10 +5,10 @@ import {
   type RunReport,
   dayReport,
   describeRun,
+  followRun,
   requestRun,
   runReport,
   table,
-  waitForRun,
   yesterday,
 } from '@music/reports';
 import { deliveryFiles } from '@music/storage';
@@ -125,11 +125,7 @@ async function runAll(
     const files = await pipeline.load(folder);
     const runId = await requestRun(stores, { logicalDate, immediately: true });
     say(`\n${files} files of ${folder} are in s3://${pipeline.config.sourceBucket}; ${runId} is requested`);
-    await waitForRun(stores, runId, {
-      onState: (run) => {
-        if (run !== undefined) say(`  ${run.state}`);
-      },
-    });
+    await followRun(stores, runId, { out: process.stdout });
     const report = await runReport(stores, runId);
     if (report === undefined) throw new Error(`${runId} is gone`);
     runs.push(report);

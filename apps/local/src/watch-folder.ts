@@ -3,7 +3,7 @@ import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { runKind } from '@music/events';
 import type { LocalPipeline } from '@music/local-pipeline';
-import { dayReport, describeRun, runReport, waitForRun } from '@music/reports';
+import { dayReport, describeRun, followRun, runReport } from '@music/reports';
 import { filesBelow } from '@music/storage';
 import { describeDay } from './day-text';
 
@@ -86,7 +86,7 @@ async function tellRuns(pipeline: LocalPipeline, signal: AbortSignal, say: (text
     for (const { runId } of runs.reverse()) {
       told.add(runId);
       say(`\n${runId} takes what arrived`);
-      while (!signal.aborted && (await waitForRun(stores, runId, { timeoutMs: 1_000 })) === undefined);
+      await followRun(stores, runId, { out: process.stdout, signal });
       const report = await runReport(stores, runId);
       if (signal.aborted || report === undefined) return;
       say(`\n${describeRun(report)}`);

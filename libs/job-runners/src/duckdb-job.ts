@@ -55,7 +55,7 @@ type Day = KpiJobSummary['days'][number];
 /**
  * Computes a run's KPIs with the embedded engine. Time follows the listens of the run's days; memory stays within its
  * limit, and scratch space follows the largest day. Calls `step` whenever a part is done, with the days that can be
- * published. Throws as the store and the engine do; repeating it writes another result.
+ * published and how many days are computed, also in part. Throws as the store and the engine do; repeating it writes another result.
  */
 export async function runDuckDBJob(
   job: KpiJob,
@@ -63,7 +63,7 @@ export async function runDuckDBJob(
   scratch: string,
   limits: DuckDBLimits,
   signal: AbortSignal,
-  step: (ready: readonly Day[]) => void = () => undefined,
+  step: (ready: readonly Day[], daysDone: number) => void = () => undefined,
   sizes: JobSizes = sizesFor(limits),
 ): Promise<ObjectRef> {
   const began = performance.now();
@@ -93,23 +93,23 @@ export async function runDuckDBJob(
       keepUnknownTracks: job.keepUnknownTracks,
       ...sizes,
       signal,
-      step: () => step(days),
     };
     for (const [i, pass] of passes.entries()) {
       signal.throwIfAborted();
-      const options = { ...common, dir: path.join(dir, `pass-${i}`) };
+      const inPass = (share: number) => step(days, days.length + share * pass.dates.length);
+      const options = { ...common, step: inPass, dir: path.join(dir, `pass-${i}`) };
       const next = passes[i + 1];
       const first = await (ahead ?? fetchAll(pass, options));
       // Fetched while this pass is computed, where both are small enough for scratch space to hold them together.
       ahead =
         next !== undefined && pass.bytes + next.bytes <= sizes.bytesAtOnce
-          ? fetchAll(next, { ...common, dir: path.join(dir, `pass-${i + 1}`) })
+          ? fetchAll(next, { ...options, dir: path.join(dir, `pass-${i + 1}`) })
           : undefined;
       ahead?.catch(() => undefined); // awaited in its turn
       const report = await computeInMemory(engine, pass, first, options);
       for (const name of Object.keys(totals) as (keyof ReportTotals)[]) totals[name] += report[name];
       days.push(...(await writeDays(engine, pass.dates, store, job.resultBucket, results)));
-      step(days);
+      step(days, days.length);
     }
     const summary: KpiJobSummary = {
       runId: job.runId,

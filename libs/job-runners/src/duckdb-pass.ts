@@ -24,6 +24,9 @@ export type ReportTotals = Record<
   number
 >;
 
+/** The share of a pass that is done when its listens are parted and its tracks numbered, about. */
+const NUMBERED = 0.3;
+
 /** What is summed up over buckets. */
 const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'unknown_listeners'] as const;
 
@@ -38,8 +41,8 @@ export interface PassOptions {
   /** Bytes of objects that are fetched at once; more are parted as they come. */
   readonly bytesAtOnce: number;
   readonly signal: AbortSignal;
-  /** Called whenever a part is done. */
-  readonly step: () => void;
+  /** Called whenever a part is done, with the share that is, 0 to 1. */
+  readonly step: (share: number) => void;
 }
 
 /** What was fetched of a pass's objects, or of the first group of them. */
@@ -76,7 +79,7 @@ export async function computePass(
     await listensView(engine, all);
     await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
     await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.keepUnknownTracks)}`);
-    options.step();
+    options.step(NUMBERED);
     for (const [i, bucket] of buckets.entries()) {
       signal.throwIfAborted();
       if (buckets.length > 1) await listensView(engine, bucket);
@@ -87,7 +90,7 @@ export async function computePass(
         await engine.run(`${rows} ${MODELS[part]}`);
       }
       await engine.run('DROP TABLE distinct_listens; DROP TABLE listeners');
-      options.step();
+      options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
     }
     if (buckets.length > 1) await listensView(engine, all);
     for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day'] as const)
@@ -162,7 +165,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
        (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
     );
     await rm(folder, { recursive: true });
-    options.step();
+    options.step((NUMBERED * (n + 1)) / (groups.length + 1));
   }
 }
 

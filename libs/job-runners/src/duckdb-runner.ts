@@ -28,12 +28,13 @@ export class DuckDBRunner implements JobRunner {
     }
     const id = `duckdb-${randomUUID()}`;
     let steps = 0;
-    const step = (days: KpiJobSummary['days']) => {
+    const step = (days: KpiJobSummary['days'], daysDone: number) => {
       steps += 1;
       this.note(id, {
         state: 'running',
         waited: true,
         steps,
+        daysDone,
         ready: { days: [...days], engine: this.engine, sqlVersion: MODELS_VERSION },
       });
     };

@@ -57,6 +57,8 @@ export type JobStatus =
       readonly state: 'running';
       readonly waited?: boolean;
       readonly steps?: number;
+      /** Days that are computed, also in part. */
+      readonly daysDone?: number;
       readonly ready?: Pick<KpiJobSummary, 'days' | 'engine' | 'sqlVersion'>;
       readonly logs?: string;
     }

@@ -4,3 +4,5 @@ export * from './request-run';
 export * from './run-report';
 export * from './run-text';
 export * from './text';
+export * from './follow-run';
+export * from './run-progress';

@@ -33,17 +33,22 @@ export async function requestBackfill({ kafka }: Pick<Stores, 'kafka'>, from: st
   return runId;
 }
 
-/** Waits until a run has ended. Gives undefined where `timeoutMs` passed first. */
+/** Waits until a run has ended. Gives undefined where `timeoutMs` passed, or `signal` was aborted, first. */
 export async function waitForRun(
   { runs }: Pick<Stores, 'runs'>,
   runId: string,
   {
     timeoutMs = Infinity,
+    signal,
     onState = () => undefined,
-  }: { timeoutMs?: number; onState?: (run: Run | undefined) => void } = {},
+  }: { timeoutMs?: number; signal?: AbortSignal; onState?: (run: Run | undefined) => void } = {},
 ): Promise<Run | undefined> {
   const deadline = Date.now() + timeoutMs;
-  for (let last: string | undefined; Date.now() < deadline; await new Promise((resolve) => setTimeout(resolve, 200))) {
+  for (
+    let last: string | undefined;
+    Date.now() < deadline && signal?.aborted !== true;
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  ) {
     const run = await runs.findRun(runId);
     if (run?.state !== last) onState(run);
     last = run?.state;

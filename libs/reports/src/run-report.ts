@@ -12,6 +12,7 @@ import {
   versionOf,
 } from '@music/runs';
 import type { Stores } from '@music/service';
+import { type RunProgress, runProgress } from './run-progress';
 
 /** What became of one object below `streams/`. */
 export interface FileReport {
@@ -57,6 +58,8 @@ export interface RunReport {
   readonly days: readonly string[];
   readonly version?: number;
   readonly stages: readonly StageReport[];
+  /** How far the stage is that works on it. */
+  readonly progress?: RunProgress;
   /** Stages whose work on this run, which has not ended, gets nowhere. */
   readonly stalled?: readonly { readonly stage: Stage; readonly since: string }[];
 }
@@ -107,6 +110,7 @@ export async function runReport(
     days: summary?.days.map(({ date }) => date) ?? [],
     version: run.version,
     stages,
+    progress: await runProgress({ runs }, run),
     stalled: stallMs === undefined || TERMINAL.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
   };
 }

@@ -1,4 +1,5 @@
 import type { FileReport, RunReport } from './run-report';
+import { describeProgress } from './run-progress';
 import { number, printable, table } from './text';
 
 const MAX_FILES = 20;
@@ -8,6 +9,7 @@ export function describeRun(run: RunReport): string {
   const lines = [
     `run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`,
   ];
+  if (run.progress !== undefined) lines.push(`  now: ${describeProgress(run.progress)}`);
   for (const { stage, since } of run.stalled ?? []) lines.push(`  stalled: ${stage} has got nowhere since ${since}`);
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);
   const stages = run.stages.filter(({ started_at }) => started_at !== undefined);

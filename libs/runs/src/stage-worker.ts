@@ -3,6 +3,7 @@ import { describeError, isLasting } from '@music/errors';
 import { type Envelope, type Stage, fromJson, toJson, traceIdOf } from '@music/events';
 import { REPLAYED_HEADER, deadLetter } from './dead-letter';
 import { failRun } from './fail-run';
+import type { Progress } from './store/progress-store';
 import type { RunStore } from './store/run-store';
 import type { WorkItem } from './work-item';
 
@@ -19,8 +20,11 @@ export interface Work {
   /** Aborted when the lease is lost or the service stops: leave off, somebody else goes on. */
   readonly signal: AbortSignal;
   readonly log: WorkLogger;
-  /** To be called whenever a part of the work is done, so that work which gets nowhere can be told. */
-  progress(): void;
+  /**
+   * To be called whenever a part of the work is done, so that work which gets nowhere can be told; with how far it is,
+   * where that can be said, so that people see it.
+   */
+  progress(howFar?: Progress): void;
 }
 
 /**
@@ -43,6 +47,7 @@ export interface StageWorkerOptions {
 }
 
 const MAX_RETRY_MS = 60_000;
+const TELL_MS = 1_000;
 
 /**
  * Does a stage's work beside its message handlers. Work is remembered in `pipeline_runs` before its message is
@@ -53,6 +58,8 @@ const MAX_RETRY_MS = 60_000;
 export class StageWorker {
   private readonly owner = randomUUID();
   private readonly active = new Map<string, { abort: AbortController; ended: Promise<void>; progressAt: number }>();
+  /** When pieces that tell how far they are were begun, and last told. */
+  private readonly told = new Map<string, { readonly startedAt: number; at: number }>();
   /** Pieces of all replicas that were stalled at the last sweep. */
   private readonly stalledWork = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
@@ -195,8 +202,9 @@ export class StageWorker {
 
   private async work(item: WorkItem, entry: { readonly abort: AbortController; progressAt: number }): Promise<void> {
     const { abort } = entry;
-    const progress = () => {
+    const progress = (howFar?: Progress) => {
       entry.progressAt = Date.now();
+      if (howFar !== undefined) this.tell(item, howFar);
     };
     const { stage, leaseMs, maxAttempts } = this.options;
     const event = fromJson(item.message);
@@ -223,8 +231,10 @@ export class StageWorker {
         throw new WorkKillsProcess(`the work was begun ${item.claims - 1} times and no process lived to end it`);
       const outcome = await this.perform({ event, headers: item.headers, signal: abort.signal, log, progress });
       observe(outcome === 'done' ? 'done' : 'again');
-      if (outcome === 'done') await this.store.work.finish(stage, item.id, this.owner);
-      else {
+      if (outcome === 'done') {
+        this.told.delete(item.id);
+        await this.store.work.finish(stage, item.id, this.owner);
+      } else {
         if (outcome.unchanged !== true) progress();
         const next = { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0, progressAt: entry.progressAt };
         await this.store.work.release(stage, item.id, this.owner, next);
@@ -262,6 +272,20 @@ export class StageWorker {
     } finally {
       clearInterval(renewal);
     }
+  }
+
+  /** Writes down how far a piece is, at most once a second, and never for what takes less. */
+  private tell({ id, message }: WorkItem, progress: Progress): void {
+    const now = Date.now();
+    const told = this.told.get(id) ?? { startedAt: now, at: now };
+    this.told.set(id, told);
+    if (now - told.at < TELL_MS) return;
+    told.at = now;
+    const { stage } = this.options;
+    const times = { startedAt: new Date(told.startedAt).toISOString(), at: new Date(now).toISOString() };
+    this.store.progress
+      .tell(fromJson(message).data.runId, id, { ...progress, stage, ...times })
+      .catch((error: unknown) => this.log.warn({ error: describeError(error) }, 'could not tell how far the work is'));
   }
 
   /** Fails the run, in one step with the dead letter; then the work is no longer remembered. */

@@ -6,6 +6,7 @@ import { ArrivalStore } from './arrival-store';
 import { BatchStore } from './batch-store';
 import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
+import { ProgressStore } from './progress-store';
 import { type Key, RunsTable, type Write } from './runs-table';
 import { LAKE_TURN, TurnStore } from './turn-store';
 import { WorkStore } from './work-store';
@@ -40,6 +41,7 @@ export class RunStore {
   readonly work: WorkStore;
   readonly outbox: OutboxStore;
   readonly turns: TurnStore;
+  readonly progress: ProgressStore;
   readonly arrivals: ArrivalStore;
   private readonly table: RunsTable;
 
@@ -50,6 +52,7 @@ export class RunStore {
     this.work = new WorkStore(this.table);
     this.outbox = new OutboxStore(this.table);
     this.arrivals = new ArrivalStore(this.table);
+    this.progress = new ProgressStore(this.table);
     this.turns = new TurnStore(this.table, {
       findRun: (runId) => this.findRun(runId),
       stillIn: (run) => this.stillIn(run),

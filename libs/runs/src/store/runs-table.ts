@@ -69,6 +69,11 @@ export class RunsTable {
     );
   }
 
+  /** Puts an item in the place of whatever is there: for what no decision depends on. */
+  async replace(item: object): Promise<void> {
+    await this.dynamo.send(new PutCommand({ TableName: this.name, Item: { ...item } }));
+  }
+
   /** Like `put`, where there is no item of this key. */
   putNew(item: object): Promise<boolean> {
     return this.put(item, { ConditionExpression: 'attribute_not_exists(pk)' });
