@@ -2,5 +2,8 @@
 import path from 'node:path';
 import { root, run, setUp } from './set-up.mjs';
 
-setUp({ spark: process.argv.length < 3 || process.argv.join('=').includes('spark') });
+setUp({
+  queue: process.argv.length < 3 || process.argv.includes('arrivals'),
+  spark: process.argv.length < 3 || process.argv.join('=').includes('spark'),
+});
 run(process.execPath, ['--enable-source-maps', path.join(root, 'apps/bench/dist/main.js'), ...process.argv.slice(2)]);

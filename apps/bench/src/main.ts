@@ -8,10 +8,18 @@ import { LocalPipeline } from '@music/local-pipeline';
 import { SERVERS } from '@music/local-stack';
 import { table } from '@music/reports';
 import { labData } from '@music/testing';
+import { benchArrivals } from './arrivals';
 import { makeBenchData } from './bench-data';
 import { type DayNumbers, floor } from './floor';
+import { benchForms } from './forms';
 import { type Measured, compareNumbers, measureRun } from './measure';
 import { ROWS, type Row } from './rows';
+
+/** What is no run of some data, and prints a table of its own. */
+const OTHERS: Readonly<Record<string, (say: (text: string) => void) => Promise<void>>> = {
+  arrivals: benchArrivals,
+  forms: benchForms,
+};
 
 /** What the runs of one row came to: medians. */
 interface Result {
@@ -40,14 +48,17 @@ async function main(args: string[]): Promise<void> {
   });
   const runs = Number(values.runs);
   if (!Number.isInteger(runs) || runs < 1) throw new Error(`--runs ${values.runs}: expected a whole number from 1`);
-  const unknown = positionals.filter((name) => !ROWS.some((row) => row.name === name));
-  if (unknown.length > 0) throw new Error(`${unknown.join(', ')}: expected ${ROWS.map(({ name }) => name).join(', ')}`);
+  const names = [...ROWS.map(({ name }) => name), ...Object.keys(OTHERS)];
+  const unknown = positionals.filter((name) => !names.includes(name));
+  if (unknown.length > 0) throw new Error(`${unknown.join(', ')}: expected ${names.join(', ')}`);
   const results: Result[] = [];
   for (const row of ROWS.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
     const result = await measureRow(row, runs);
     if (result !== undefined) results.push(result);
   }
-  print(results);
+  if (results.length > 0) print(results);
+  for (const [name, bench] of Object.entries(OTHERS))
+    if (positionals.length === 0 || positionals.includes(name)) await bench(say);
 }
 
 async function measureRow(row: Row, runs: number): Promise<Result | undefined> {

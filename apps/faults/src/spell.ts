@@ -35,6 +35,11 @@ const THROTTLED: Readonly<Record<ProxiedServer, Verdict | undefined>> = {
     type: 'application/x-amz-json-1.1',
     body: JSON.stringify({ __type: 'ThrottlingException', message: 'Rate exceeded' }),
   },
+  sqs: {
+    status: 400,
+    type: 'application/x-amz-json-1.0',
+    body: JSON.stringify({ __type: 'com.amazonaws.sqs#RequestThrottled', message: 'Rate exceeded' }),
+  },
 };
 
 /** The faults that a server can have. */

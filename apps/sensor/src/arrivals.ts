@@ -1,12 +1,12 @@
 import { describeError } from '@music/errors';
 import { RunRequested, envelope } from '@music/events';
-import { messageOf } from '@music/runs';
+import { type AskedRun, messageOf } from '@music/runs';
 import { StageRuntime } from '@music/service';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ulid } from 'ulid';
 import { NotificationQueue } from './notification-queue';
 import { planArrival } from './plan-arrival';
-import { claimKey } from './plan-run';
+import { type SourceObject, claimKey } from './plan-run';
 import { SensorConfig } from './sensor.config';
 import { SourceFiles } from './source-files';
 
@@ -100,13 +100,15 @@ export class Arrivals implements OnApplicationBootstrap {
 
   /** Asks for a run where one is due. Gives in how many milliseconds one may be. */
   private async askIfDue(): Promise<number | undefined> {
-    if (this.ended.signal.aborted) return undefined;
+    if (this.ended.signal.aborted || (await this.filesThere()).length === 0) return undefined;
     const { pollSeconds, quietSeconds, arrivalMaxWaitSeconds, arrivalMinIntervalSeconds, kpiTimeZone } = this.config;
     const { runs } = this.runtime.stores;
-    const files = await this.waitingFiles();
-    if (files.length === 0) return undefined;
-    const now = new Date();
     const last = await runs.arrivals.last();
+    // Before it is looked who took which file: a run that is pending now may take them at any moment, and one that is
+    // not has taken all that it takes.
+    const comesAlong = await this.isRunToCome(last);
+    const files = await this.untaken(await this.filesThere());
+    const now = new Date();
     const plan = planArrival({
       now,
       files,
@@ -116,11 +118,7 @@ export class Arrivals implements OnApplicationBootstrap {
       lastAskedAt: last === undefined ? undefined : new Date(last.askedAt),
     });
     if (!plan.ask) return plan.lookInMs;
-    // A run that has not taken its files yet takes these, too.
-    const asked = last === undefined ? undefined : await runs.findRun(last.runId);
-    const onItsWay = last !== undefined && asked === undefined && now.getTime() - Date.parse(last.askedAt) < LOST_MS;
-    const pending = await this.source.pendingRuns();
-    if (onItsWay || pending.some(({ backfill }) => backfill === undefined)) return pollSeconds * 1_000;
+    if (comesAlong) return pollSeconds * 1_000;
     const runId = `arrival__${ulid(now.getTime())}`;
     const logicalDate = dateIn(kpiTimeZone, now);
     const request = messageOf(envelope(RunRequested, 'sensor', { runId, logicalDate, immediately: true }, now));
@@ -130,15 +128,27 @@ export class Arrivals implements OnApplicationBootstrap {
     return undefined;
   }
 
-  /**
-   * Files that no run has taken. Not those of a run that failed: a person has that run go on, or a later run takes them
-   * along, but they do not ask for one run after the other that fails like it.
-   */
-  private async waitingFiles() {
-    const objects = (await this.source.list('streams/')).filter(
+  /** Whether there is a run that has not taken its files yet: it takes these, too. */
+  private async isRunToCome(last: AskedRun | undefined): Promise<boolean> {
+    if (last !== undefined) {
+      const asked = await this.runtime.stores.runs.findRun(last.runId);
+      const onItsWay = asked === undefined && Date.now() - Date.parse(last.askedAt) < LOST_MS;
+      if (onItsWay || asked?.state === 'pending') return true; // also where nobody has accepted it as work yet
+    }
+    return (await this.source.pendingRuns()).some(({ backfill }) => backfill === undefined);
+  }
+
+  private async filesThere(): Promise<SourceObject[]> {
+    return (await this.source.list('streams/')).filter(
       ({ key, size }) => size > 0 && !key.endsWith('/') && this.source.leave(key) === undefined,
     );
-    if (objects.length === 0) return [];
+  }
+
+  /**
+   * Those that no run has taken. Not those of a run that failed: a person has that run go on, or a later run takes them
+   * along, but they do not ask for one run after the other that fails like it.
+   */
+  private async untaken(objects: readonly SourceObject[]): Promise<SourceObject[]> {
     const claims = await this.source.claims(objects, false);
     return objects.filter((object) => {
       const claim = claims.get(claimKey(object));

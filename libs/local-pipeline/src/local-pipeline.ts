@@ -54,7 +54,7 @@ export interface CallProxies {
 /** Gets who calls, where the HTTP servers are, and where Kafka is and its proxy has to listen. */
 export type StartProxies = (
   callers: readonly string[],
-  servers: { readonly s3?: string; readonly dynamodb?: string; readonly glue?: string },
+  servers: { readonly s3?: string; readonly dynamodb?: string; readonly glue?: string; readonly sqs?: string },
   kafka: { readonly brokers: string; readonly port: number },
 ) => Promise<CallProxies>;
 
@@ -142,7 +142,12 @@ export class LocalPipeline {
       startProxies !== undefined && stack !== undefined
         ? await startProxies(
             [...STAGES, 'cli'],
-            { s3: stack.env['AWS_ENDPOINT_URL_S3'], dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'], glue: glue?.url },
+            {
+              s3: stack.env['AWS_ENDPOINT_URL_S3'],
+              dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
+              glue: glue?.url,
+              sqs: stack.env['ARRIVAL_QUEUE_URL'],
+            },
             stack.kafkaBehindProxy,
           )
         : undefined;

@@ -7,6 +7,7 @@ export * from './outbox-message';
 export * from './pipeline-runs-table';
 export * from './rerun';
 export * from './run';
+export type { AskedRun } from './store/arrival-store';
 export type { Progress, ToldProgress } from './store/progress-store';
 export * from './store/run-store';
 export { LAKE_TURN } from './store/turn-store';

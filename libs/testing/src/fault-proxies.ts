@@ -1,6 +1,6 @@
 import { type IncomingMessage, type Server as HttpServer, type ServerResponse, createServer, request } from 'node:http';
 import { type Server as NetServer, type Socket, connect, createServer as createNetServer } from 'node:net';
-import { type ServerCall, dynamoCall, glueCall, kafkaCall, s3Call } from './server-call';
+import { type ServerCall, dynamoCall, glueCall, kafkaCall, s3Call, sqsCall } from './server-call';
 
 const HOST = '127.0.0.1';
 const MAX_NAMED_BODY = 16 * 2 ** 20; // bytes; the largest that DynamoDB and Glue take
@@ -40,7 +40,7 @@ export class FaultProxies {
   private kafka: KafkaProxy | undefined;
 
   /**
-   * One port a caller for each HTTP server of `endpoints`. Kafka's brokers name their address themselves, so there is
+   * One port a caller for each HTTP server of `endpoints`; that of SQS is the URL of a queue. Kafka's brokers name their address themselves, so there is
    * one port, `kafka.port`, which they must advertise; who calls stands in Kafka's client id, `music-<caller>`.
    */
   static async start(
@@ -73,7 +73,10 @@ export class FaultProxies {
     };
     const kafka: Record<string, string> =
       this.kafka === undefined ? {} : { KAFKA_BROKERS: `${HOST}:${this.kafka.port}` };
-    return { ...url('s3'), ...url('dynamodb'), ...url('glue'), ...kafka };
+    const queue = this.ports.get(`${caller} sqs`);
+    const sqs: Record<string, string> =
+      queue === undefined ? {} : { ARRIVAL_QUEUE_URL: `${queue.url}${queue.target.pathname}` };
+    return { ...url('s3'), ...url('dynamodb'), ...url('glue'), ...kafka, ...sqs };
   }
 
   /** Nobody listens where a server was, for every caller. */
@@ -97,6 +100,8 @@ export class FaultProxies {
   }
 }
 
+const JSON_CALLS = { dynamodb: dynamoCall, glue: glueCall, sqs: sqsCall };
+
 /** HTTP, passed on as it came: with its Host header and the order of headers, so that signatures hold. */
 class HttpProxy {
   private server: HttpServer | undefined;
@@ -105,7 +110,7 @@ class HttpProxy {
   constructor(
     private readonly caller: Caller,
     private readonly kind: Exclude<ProxiedServer, 'kafka'>,
-    private readonly target: URL,
+    readonly target: URL,
     private readonly gate: Gate,
   ) {}
 
@@ -136,7 +141,7 @@ class HttpProxy {
     const named =
       this.kind === 's3'
         ? s3Call(incoming.method ?? '', incoming.url ?? '', incoming.headers)
-        : (this.kind === 'glue' ? glueCall : dynamoCall)(String(incoming.headers['x-amz-target']), String(body));
+        : JSON_CALLS[this.kind](String(incoming.headers['x-amz-target']), String(body));
     const call: ProxiedCall = { ...named, caller: this.caller };
     const verdict = await this.gate(call, 'before');
     if (verdict === 'cut') return void incoming.socket.destroy();

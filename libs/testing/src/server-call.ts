@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 
 /** One call to a server, named so that the same step of the code has the same name in every run. */
 export interface ServerCall {
-  readonly server: 'kafka' | 'dynamodb' | 's3' | 'glue';
+  readonly server: 'kafka' | 'dynamodb' | 's3' | 'glue' | 'sqs';
   readonly name: string;
   /** Whether it changes what others can see. */
   readonly changes: boolean;
@@ -105,6 +105,14 @@ const GLUE_READS = /^(Get|List)/;
 export function glueCall(target: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
   return { server: 'glue', name: operation, changes: !GLUE_READS.test(operation) };
+}
+
+// ---- SQS
+
+/** To receive a message hides it from others. */
+export function sqsCall(target: string): ServerCall {
+  const operation = target.split('.').at(-1) ?? target;
+  return { server: 'sqs', name: operation, changes: !GLUE_READS.test(operation) };
 }
 
 // ---- Kafka

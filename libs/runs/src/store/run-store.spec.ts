@@ -206,6 +206,27 @@ describe('pipeline_runs', () => {
       expect(calls).toBe(1);
     });
 
+    it('tells how far long work is, at most once a second, and nothing of short work', async () => {
+      const one = worker(async ({ progress, event }) => {
+        const long = event.data.runId === RUN.runId;
+        for (let done = 0; done <= (long ? 60 : 6); done += 1) {
+          progress({ done, of: 100, unit: 'files' });
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        return 'done';
+      });
+      const other = 'scheduled__2024-06-26';
+      await one.accept(requested(), {});
+      await one.accept(requested(other), {});
+      await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
+      expect(await store.progress.list(other, 'sensor')).toEqual([]);
+      const [told, ...more] = await store.progress.list(RUN.runId, 'sensor');
+      expect(more).toEqual([]);
+      expect(told).toMatchObject({ of: 100, unit: 'files', stage: 'sensor' });
+      expect(told?.done).toBeGreaterThanOrEqual(30);
+      expect(told?.done).toBeLessThan(60); // not at each call
+    });
+
     it('looks again when it is asked to, without counting that as a try', async () => {
       let calls = 0;
       const one = worker(async () => ((calls += 1) < 6 ? { again: 5 } : 'done'));
