@@ -24,6 +24,7 @@ export async function benchArrivals(say: (text: string) => void): Promise<void> 
     seconds.sort((a, b) => a - b);
     const at = (share: number) =>
       (seconds[Math.min(seconds.length - 1, Math.floor(seconds.length * share))] ?? NaN).toFixed(2);
+
     rows.push([arrivals, FILES, FILES * LISTENS_A_FILE, runs, at(0.5), at(0.95), at(1)]);
   }
   say(`\narrivals: ${FILES} files, one every ${EVERY_MS} ms; seconds from put to served; nothing lost`);

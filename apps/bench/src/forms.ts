@@ -8,6 +8,7 @@ import { makeBenchData } from './bench-data';
 import { type Measured, measureRun } from './measure';
 
 const LISTENS = 10_000_000;
+const GIB = 2 ** 30;
 
 /** How DuckDB writes each form. */
 const FORMS: readonly (readonly [name: string, options: string])[] = [
@@ -17,6 +18,12 @@ const FORMS: readonly (readonly [name: string, options: string])[] = [
   ['JSON lines', 'FORMAT json'],
   ['JSON lines, gzip', 'FORMAT json, COMPRESSION gzip'],
   ['Parquet', 'FORMAT parquet'],
+];
+
+/** Files that take much memory where a form is read carelessly. */
+const LARGE: readonly (readonly [name: string, listens: number, options: string])[] = [
+  ['gzip of 2 GiB of CSV', Math.ceil((2 * GIB) / 48), 'FORMAT csv, HEADER, COMPRESSION gzip'],
+  ['Parquet, 5 million rows in one row group', 5_000_000, 'FORMAT parquet, ROW_GROUP_SIZE 5000000'],
 ];
 
 /** What the same 10 million listens cost in each form. Throws where a form gives other numbers than CSV. */
@@ -32,18 +39,12 @@ export async function benchForms(say: (text: string) => void): Promise<void> {
       await rm(path.join(data, 'streams'), { recursive: true, force: true });
       await mkdir(path.join(data, 'streams'));
       await convert(csv, path.join(data, 'streams'), options);
-      const pipeline = await LocalPipeline.start();
-      try {
-        await pipeline.load(data);
-        const run = await measureRun(pipeline);
-        measured.push([name, run]);
-        const [, first] = measured[0] as [string, Measured];
-        if (run.report.rows.kept !== first.report.rows.kept)
-          throw new Error(`${name}: ${run.report.rows.kept} listens are kept, of CSV ${first.report.rows.kept}`);
-        say(`${name}: ${run.seconds.toFixed(2)} s`);
-      } finally {
-        await pipeline.stop();
-      }
+      const run = await measureOn(data);
+      measured.push([name, run]);
+      const [, first] = measured[0] as [string, Measured];
+      if (run.report.rows.kept !== first.report.rows.kept)
+        throw new Error(`${name}: ${run.report.rows.kept} listens are kept, of CSV ${first.report.rows.kept}`);
+      say(`${name}: ${run.seconds.toFixed(2)} s`);
     }
     const [, first] = measured[0] as [string, Measured];
     say(
@@ -58,8 +59,31 @@ export async function benchForms(say: (text: string) => void): Promise<void> {
         ]),
       )}`,
     );
+    const large: string[][] = [];
+    for (const [name, listens, options] of LARGE) {
+      const folder = path.join(dir, 'large');
+      await rm(folder, { recursive: true, force: true });
+      await makeBenchData(folder, { listens, files: 1, days: 1 });
+      await rename(path.join(folder, 'streams'), path.join(dir, 'large-csv'));
+      await mkdir(path.join(folder, 'streams'));
+      await convert(path.join(dir, 'large-csv'), path.join(folder, 'streams'), options);
+      await rm(path.join(dir, 'large-csv'), { recursive: true });
+      const run = await measureOn(folder);
+      large.push([name, run.seconds.toFixed(2), String(Math.round(run.peakMb.combiner))]);
+    }
+    say(`\nlarge files\n${table(['file', 'completed s', 'combiner, peak MiB'], large)}`);
   } finally {
     await rm(dir, { recursive: true, force: true });
+  }
+}
+
+async function measureOn(folder: string): Promise<Measured> {
+  const pipeline = await LocalPipeline.start();
+  try {
+    await pipeline.load(folder);
+    return await measureRun(pipeline);
+  } finally {
+    await pipeline.stop();
   }
 }
 

@@ -81,24 +81,25 @@ const NEVER_IN_JSON = '\x1f';
 
 /** One object a line. Numbers stay as they are written; what is nested, or no object, makes a row malformed. */
 function jsonRows(files: readonly string[], rows: RowsOf): Rows {
-  const paths = `[${rows.names.map((name) => `'$."${name.replaceAll("'", "''")}"'`).join(', ')}]`;
+  const paths = rows.names.map((name) => `'$."${name.replaceAll("'", "''")}"'`);
+  const all = `[${paths.join(', ')}]`;
   const lines = readLines(files, ['line', 'extra'], rows, `delim = '${NEVER_IN_JSON}', quote = '', escape = ''`);
-  const value = (i: number) =>
-    // What Python writes for a missing number.
-    `CASE WHEN types[${i + 1}] = 'DOUBLE' AND texts[${i + 1}] IN ('NaN', 'Infinity', '-Infinity') THEN NULL ELSE texts[${i + 1}] END AS c${i}`;
+  // Python writes NaN for a missing number; a text may say the same.
+  const value = (path: string, i: number) =>
+    `CASE WHEN texts[${i + 1}] IN ('NaN', 'Infinity', '-Infinity')
+       THEN CASE WHEN json_type(line, ${path}) <> 'DOUBLE' THEN texts[${i + 1}] END ELSE texts[${i + 1}] END AS c${i}`;
   return {
     columns: rows.columns,
     from: `(
-      SELECT ${rows.columns.map((_, i) => value(i)).join(', ')},
-        CASE WHEN types IS NULL OR list_has_any(types, ['OBJECT', 'ARRAY', 'BOOLEAN']) THEN 'malformed' END AS extra, filename
+      SELECT ${paths.map(value).join(', ')}, CASE WHEN is_malformed THEN 'malformed' END AS extra, filename
       FROM (
-        SELECT filename,
-          CASE WHEN is_object THEN json_type(line, ${paths}) END AS types,
-          CASE WHEN is_object THEN json_extract_string(line, ${paths}) END AS texts
+        SELECT line, filename,
+          CASE WHEN is_object THEN json_extract_string(line, ${all}) END AS texts,
+          CASE WHEN is_object THEN list_has_any(json_type(line, ${all}), ['OBJECT', 'ARRAY', 'BOOLEAN']) ELSE TRUE END AS is_malformed
         FROM (
           SELECT line, filename, extra IS NULL AND CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE FALSE END AS is_object
           FROM ${lines}
-          WHERE trim(line, ' \t\r') <> ''
+          WHERE NOT regexp_full_match(line, '[ \\t\\r]*')
         )
       )
     )`,

@@ -63,7 +63,7 @@ describe('files that arrive ask for runs by themselves:', () => {
   it('two sensors that look make one run of each arrival, and none of what cannot be taken', async () => {
     await start({ arrivals: 'poll' });
     await pipeline.startService('sensor');
-    for (let i = 0; i < 5; i += 1) await put(`streams/a-${i}.csv`, HEADER + listen(i));
+    for (let i = 0; i < 5; i += 1) await put(`streams/dt=2024-06-2${i}/part-0.csv`, HEADER + listen(i));
     await untilListens(5);
     await put('streams/b.csv', HEADER + listen(100));
     await put('streams/_SUCCESS', 'x');
@@ -77,13 +77,21 @@ describe('files that arrive ask for runs by themselves:', () => {
     await looks();
     const runs = await arrivals();
     expect(runs).toEqual(before);
-    expect(taken(runs).sort()).toEqual([
-      ...Array.from({ length: 5 }, (_, i) => `streams/a-${i}.csv`),
-      'streams/b.csv',
-      'streams/broken.csv',
-    ]);
+    expect(taken(runs).sort()).toEqual(
+      [
+        ...Array.from({ length: 5 }, (_, i) => `streams/dt=2024-06-2${i}/part-0.csv`),
+        'streams/b.csv',
+        'streams/broken.csv',
+      ].sort(),
+    );
     expect(runs.length).toBeLessThanOrEqual(4); // the five may have been two arrivals
     expect(runs.every(({ kind }) => kind === 'arrival')).toBe(true);
+
+    // Files of one name in several folders stay apart.
+    const archived: string[] = [];
+    for await (const { key } of pipeline.stores.objects.list(pipeline.config.archiveBucket, 'streams/'))
+      archived.push(key.replace(/^streams\/[^/]+\/[^/]+\//, ''));
+    expect(archived.sort()).toEqual(['b.csv', ...Array.from({ length: 5 }, (_, i) => `dt=2024-06-2${i}/part-0.csv`)]);
 
     const runId = await requestRun(pipeline.stores, { logicalDate: DAY, scheduled: true, immediately: true });
     expect(await waitForRun(pipeline.stores, runId, { timeoutMs: 30_000 })).toMatchObject({

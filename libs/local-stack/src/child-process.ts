@@ -78,6 +78,7 @@ export class Child {
 
   /** SIGTERM, and SIGKILL for one that does not go in time. */
   async stop(graceMs = 10_000): Promise<void> {
+    this.process.ref(); // its end is waited for
     this.kill('SIGTERM');
     const timer = setTimeout(() => this.kill('SIGKILL'), graceMs);
     await this.exited;
