@@ -16,6 +16,8 @@ export interface RowSource {
   column(name: string): string;
   /** Other files, read alike. */
   only(files: readonly string[]): RowSource;
+  /** So many of the rows that come first. */
+  first(rows: number): RowSource;
   /** Each row with its `place` from 1 among all of the source. Rows may be left out; the others keep their places. */
   numbered(where: (rows: RowSource) => string | undefined): RowSource;
 }
@@ -47,6 +49,7 @@ export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
       return `c${index}`;
     },
     only: (others) => rowSource(others, rows),
+    first: (most) => ({ ...source, from: `(SELECT * FROM ${from} LIMIT ${most})` }),
     numbered: (where) => {
       const condition = where(source);
       const numbered = `SELECT *, row_number() OVER () AS place FROM ${from}`;
@@ -84,23 +87,26 @@ function jsonRows(files: readonly string[], rows: RowsOf): Rows {
   const paths = rows.names.map((name) => `'$."${name.replaceAll("'", "''")}"'`);
   const all = `[${paths.join(', ')}]`;
   const lines = readLines(files, ['line', 'extra'], rows, `delim = '${NEVER_IN_JSON}', quote = '', escape = ''`);
+  const text = (i: number) => `texts[${i + 1}]`;
   // Python writes NaN for a missing number; a text may say the same.
   const value = (path: string, i: number) =>
-    `CASE WHEN texts[${i + 1}] IN ('NaN', 'Infinity', '-Infinity')
-       THEN CASE WHEN json_type(line, ${path}) <> 'DOUBLE' THEN texts[${i + 1}] END ELSE texts[${i + 1}] END AS c${i}`;
+    `CASE WHEN ${text(i)} IN ('NaN', 'Infinity', '-Infinity')
+       THEN CASE WHEN json_type(line, ${path}) <> 'DOUBLE' THEN ${text(i)} END ELSE ${text(i)} END AS c${i}`;
+  // To ask for types costs as much as to ask for texts, and few texts look like something nested or a truth.
+  const isOdd = paths.map((_, i) => `regexp_full_match(${text(i)}, '[{\\[].*|true|false', 's')`).join(' OR ');
   return {
     columns: rows.columns,
     from: `(
-      SELECT ${paths.map(value).join(', ')}, CASE WHEN is_malformed THEN 'malformed' END AS extra, filename
+      SELECT ${paths.map(value).join(', ')}, filename,
+        CASE
+          WHEN texts IS NULL THEN 'malformed'
+          WHEN ${isOdd} THEN CASE WHEN list_has_any(json_type(line, ${all}), ['OBJECT', 'ARRAY', 'BOOLEAN']) THEN 'malformed' END
+        END AS extra
       FROM (
         SELECT line, filename,
-          CASE WHEN is_object THEN json_extract_string(line, ${all}) END AS texts,
-          CASE WHEN is_object THEN list_has_any(json_type(line, ${all}), ['OBJECT', 'ARRAY', 'BOOLEAN']) ELSE TRUE END AS is_malformed
-        FROM (
-          SELECT line, filename, extra IS NULL AND CASE WHEN json_valid(line) THEN json_type(line) = 'OBJECT' ELSE FALSE END AS is_object
-          FROM ${lines}
-          WHERE NOT regexp_full_match(line, '[ \\t\\r]*')
-        )
+          CASE WHEN extra IS NULL AND regexp_matches(line, '^[ \\t\ufeff]*\\{') THEN TRY(json_extract_string(line, ${all})) END AS texts
+        FROM ${lines}
+        WHERE NOT regexp_full_match(line, '[ \\t\\r]*')
       )
     )`,
   };
