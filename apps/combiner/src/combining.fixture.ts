@@ -15,7 +15,8 @@ const ENGINE = { memoryBytes: 256 * 2 ** 20, threads: 2 };
 export interface CombiningOptions {
   readonly zones?: { readonly source: string; readonly kpi: string };
   readonly filesTogether?: number;
-  readonly songs?: string;
+  readonly songs?: string | Buffer;
+  readonly users?: string | Buffer;
   readonly maxRowBytes?: number;
   readonly maxFileBytes?: number;
   readonly reading?: Partial<Reading>;
@@ -72,7 +73,7 @@ export class Combining {
       streams,
       left: [],
       songs: options.songs === undefined ? [] : [await this.put(`songs/${runId}.csv`, options.songs)],
-      users: [],
+      users: options.users === undefined ? [] : [await this.put(`users/${runId}`, options.users)],
     };
     if (options.replacedBy !== undefined) for (const { key } of streams) await this.put(key, options.replacedBy);
     const combiner = new CombineBatch(

@@ -343,6 +343,41 @@ describe('forms of stream files', () => {
     ]);
   });
 
+  it('takes songs and users in every form, too', async () => {
+    const songs =
+      "SELECT 't1' AS track_id, 'One' AS track_name, 'A' AS artists, 'pop' AS track_genre, 60000 AS duration_ms, 7 AS popularity";
+    const users = "SELECT 1 AS user_id, 'Ada' AS user_name, 'France' AS user_country";
+    const forms: [string, string, (body: Buffer) => Buffer][] = [
+      ['CSV', 'FORMAT csv, HEADER', (body) => body],
+      ['CSV, gzip', 'FORMAT csv, HEADER', gzipSync],
+      ['CSV, zstd', 'FORMAT csv, HEADER, COMPRESSION zstd', (body) => body],
+      ['JSON lines', 'FORMAT json', (body) => body],
+      ['JSON lines, gzip', 'FORMAT json', gzipSync],
+      ['Parquet', 'FORMAT parquet', (body) => body],
+    ];
+    for (const [form, options, pack] of forms) {
+      const { evidence } = await combine([CSV], {
+        songs: pack(await writer.write(songs, options)),
+        users: pack(await writer.write(users, options)),
+      });
+      const [song, user] = [evidence.songs?.[0], evidence.users?.[0]];
+      expect([song, user]).toMatchObject([
+        { form, rows: 1 },
+        { form, rows: 1 },
+      ]);
+      if (song?.parquet === undefined || user?.parquet === undefined) throw new Error(`${form} has no table`);
+      expect(await combining.read([song.parquet], 'track_id, track_name, duration_ms, popularity')).toEqual([
+        { track_id: 't1', track_name: 'One', duration_ms: 60_000n, popularity: 7n },
+      ]);
+      expect(await combining.read([user.parquet], 'user_id')).toEqual([{ user_id: '1' }]);
+    }
+    const broken = await combine([CSV], { songs: gzipSync('x').subarray(0, 10), users: 'PAR1' });
+    expect([broken.evidence.songs, broken.evidence.users]).toMatchObject([
+      [{ defect: 'cut_off' }],
+      [{ defect: 'not_parquet' }],
+    ]);
+  });
+
   describe('by setting', () => {
     it('names columns otherwise: the first that is there, and the contract’s own where none is', async () => {
       const reading = {
