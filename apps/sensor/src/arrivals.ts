@@ -125,7 +125,7 @@ export class Arrivals implements OnApplicationBootstrap {
     if (!(await runs.arrivals.ask({ runId, askedAt: now.toISOString() }, last, request))) return pollSeconds * 1_000;
     this.runtime.logger.info({ runId, files: plan.files }, 'files arrived');
     await this.runtime.outbox.flush();
-    return undefined;
+    return pollSeconds * 1_000; // for those that still change, and have rung already
   }
 
   /** Whether there is a run that has not taken its files yet: it takes these, too. */
