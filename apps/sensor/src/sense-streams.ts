@@ -81,9 +81,9 @@ export class SenseStreams extends StagePerformer {
     }
     // Somebody else's turn: another run takes these files, and what is left then decides.
     if (!(await this.isTurnOf(run))) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
-    const { taken, vanished } = await this.take(run, plan.files, claims);
+    const [{ taken, vanished }, tables] = await Promise.all([this.take(run, plan.files, claims), this.tables()]);
     if (taken.length === 0) return again;
-    return this.freeze(run, { streams: taken, left: [...plan.left, ...vanished] }, work);
+    return this.freeze(run, { streams: taken, left: [...plan.left, ...vanished] }, tables, work);
   }
 
   /** A backfill takes no stream files: it names the lake's days, and the songs and users as they are now. */
@@ -91,7 +91,7 @@ export class SenseStreams extends StagePerformer {
     const dates = await lakeDates(this.runtime.stores.objects, this.config.lakeBucket, from, to);
     if (dates.length === 0) return this.skip(run, `the lake has no listens from ${from} to ${to}`, [], work);
     if (!(await this.isTurnOf(run))) return again;
-    return this.freeze(run, { streams: [], left: [], dates }, work);
+    return this.freeze(run, { streams: [], left: [], dates }, await this.tables(), work);
   }
 
   private async skip(run: Run, why: string, left: Manifest['left'], work: Work): Promise<WorkOutcome> {
@@ -103,11 +103,21 @@ export class SenseStreams extends StagePerformer {
     return 'done';
   }
 
-  private async freeze(run: Run, input: Input, work: Work): Promise<WorkOutcome> {
-    const { runs } = this.runtime.stores;
+  /** The files of songs and of users as they are now. */
+  private async tables(): Promise<readonly [songs: FoundObject[], users: FoundObject[]]> {
     const [songs, users] = await Promise.all([this.source.list('songs/'), this.source.list('users/')]);
     const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0 && !this.source.leave(key);
-    const manifest = this.manifest(run, input, songs.filter(isFile), users.filter(isFile));
+    return [songs.filter(isFile), users.filter(isFile)];
+  }
+
+  private async freeze(
+    run: Run,
+    input: Input,
+    [songs, users]: Awaited<ReturnType<SenseStreams['tables']>>,
+    work: Work,
+  ): Promise<WorkOutcome> {
+    const { runs } = this.runtime.stores;
+    const manifest = this.manifest(run, input, songs, users);
     const { batches, left } = manifest;
     if (
       !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {

@@ -151,10 +151,9 @@ export class StageWorker {
   /** Gives in how many milliseconds the next piece is due. */
   private async sweep(): Promise<number | undefined> {
     this.rung = false;
-    await this.flush();
     let next: number | undefined;
     const now = Date.now();
-    const items = await this.store.work.list(this.options.stage);
+    const [items] = await Promise.all([this.store.work.list(this.options.stage), this.flush()]);
     this.noteStalled(items, now);
     for (const item of items) {
       if (this.stopped) break;
@@ -233,6 +232,7 @@ export class StageWorker {
       observe(outcome === 'done' ? 'done' : 'again');
       if (outcome === 'done') {
         this.told.delete(item.id);
+        void this.flush().catch(() => undefined); // what it owes waits for nothing; the next sweep tries again
         await this.store.work.finish(stage, item.id, this.owner);
       } else {
         if (outcome.unchanged !== true) progress();

@@ -7,7 +7,7 @@ import { BatchStore } from './batch-store';
 import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
 import { ProgressStore } from './progress-store';
-import { type Key, RunsTable, type Write } from './runs-table';
+import { type Key, RunsTable, type Write, isInvalid } from './runs-table';
 import { LAKE_TURN, TurnStore } from './turn-store';
 import { WorkStore } from './work-store';
 
@@ -111,11 +111,15 @@ export class RunStore {
     if (!TRANSITIONS[expected.state].includes(to))
       throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
     const update = this.table.updateWhere(runKey(runId), { ...changes, state: to }, expected);
-    await this.startStage(runId, stage, now);
-    const moved = await this.table.transact([
+    const writes = [
       { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
       ...this.table.owing(stage, owes, now),
-    ]);
+    ];
+    const moved = await this.table.transact(writes).catch(async (error: unknown) => {
+      if (!isInvalid(error)) throw error;
+      await this.startStage(runId, stage, now); // a stage that never worked on the run has no end to be noted
+      return this.table.transact(writes);
+    });
     if (moved) this.onTransition(to, runId);
     return moved;
   }

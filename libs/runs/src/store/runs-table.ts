@@ -160,3 +160,10 @@ export class RunsTable {
 export function isConditionFailure(error: unknown): boolean {
   return (error as Error).name === 'ConditionalCheckFailedException';
 }
+
+/** Whether a transaction was refused for a path that is not there: DynamoDB Local says so of the call, DynamoDB of a write. */
+export function isInvalid(error: unknown): boolean {
+  if (error instanceof TransactionCanceledException)
+    return error.CancellationReasons?.some(({ Code }) => Code === 'ValidationError') === true;
+  return (error as Error).name === 'ValidationException';
+}
