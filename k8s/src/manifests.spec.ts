@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseAllDocuments, stringify } from 'yaml';
@@ -150,8 +150,13 @@ it('manifests and Dockerfiles have no setting that is known to be bad', () => {
 }, 120_000);
 
 it('has dashboard and alerts about metrics that there are', () => {
-  const sources = readdirSync(path.join(root, 'libs/service/src')).map((file) =>
-    readFileSync(path.join(root, 'libs/service/src', file), 'utf8'),
+  const folders = ['libs/service', ...readdirSync(path.join(root, 'apps')).map((app) => `apps/${app}`)]
+    .map((folder) => path.join(root, folder, 'src'))
+    .filter((folder) => existsSync(folder));
+  const sources = folders.flatMap((folder) =>
+    readdirSync(folder)
+      .filter((file) => file.endsWith('.ts'))
+      .map((file) => readFileSync(path.join(folder, file), 'utf8')),
   );
   const names = new Set(sources.flatMap((text) => [...text.matchAll(/'(music_[a-z_]+)'/g)].map(([, name]) => name)));
   const files = ['alerts.yaml', 'dashboard.json'].map((file) =>
