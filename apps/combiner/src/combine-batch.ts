@@ -119,12 +119,13 @@ export class CombineBatch {
     } finally {
       await Promise.allSettled([...parts, placed]);
     }
-    const examples = await examplesOf(engine);
+    const hasBad = (await engine.count('SELECT count(*) FROM bad')) > 0;
+    const examples = hasBad ? await examplesOf(engine) : new Map<number, string[]>();
     evidence.sort((a, b) => a.file - b.file);
     return {
       files: evidence.map((each) => ({ ...each, examples: examples.get(each.file) })),
       parts: await Promise.all(parts),
-      rejectedRows: await this.uploadRejectedRows(engine, files, prefix, dir),
+      rejectedRows: hasBad ? await this.uploadRejectedRows(engine, files, prefix, dir) : undefined,
     };
   }
 
@@ -149,8 +150,7 @@ export class CombineBatch {
     files: Manifest['streams'],
     prefix: string,
     dir: string,
-  ): Promise<ObjectRef | undefined> {
-    if ((await engine.count('SELECT count(*) FROM bad')) === 0) return undefined;
+  ): Promise<ObjectRef> {
     const file = path.join(dir, 'rejected-rows.csv');
     await engine.run('CREATE TABLE names (file INTEGER, key VARCHAR)');
     for (const { file: id, key } of files) await engine.run('INSERT INTO names VALUES ($id, $key)', { id, key });

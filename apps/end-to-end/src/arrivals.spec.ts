@@ -100,8 +100,8 @@ describe('files that arrive ask for runs by themselves:', () => {
     });
   });
 
-  it.each(['poll', 'sqs'] as const)('files that keep coming wait no longer than they may: %s', async (arrivals) => {
-    await start({ arrivals, env: { ARRIVAL_MAX_WAIT_SECONDS: '3', SENSOR_QUIET_SECONDS: '1' } });
+  it.each(['poll', 'sqs'] as const)('files that keep coming wait no longer than they may: %s', async (how) => {
+    await start({ arrivals: how, env: { ARRIVAL_MAX_WAIT_SECONDS: '3', SENSOR_QUIET_SECONDS: '1' } });
     let sent = 0;
     const sending = setInterval(() => void put(`streams/${sent++}.csv`, HEADER + listen(sent)), 400);
     try {

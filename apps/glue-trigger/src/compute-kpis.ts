@@ -210,7 +210,9 @@ export class ComputeKpis extends StagePerformer {
     if (
       await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published])
     )
-      await this.observe(run, changes.rows);
+      this.observe(run, changes.rows).catch((error: unknown) =>
+        work.log.warn({ error: describeError(error) }, 'could not be counted for the metrics'),
+      );
   }
 
   private async observe({ runId, manifest }: Run, { read, kept, rejected }: RowTotals): Promise<void> {
