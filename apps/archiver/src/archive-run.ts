@@ -86,11 +86,9 @@ export class ArchiveRun extends StagePerformer {
     const missing = passed.filter(
       ({ file, entry, key }) => entry.state === 'passed' && !this.isArchived(file, before.get(key)),
     );
-    let begun = -1;
     await mapLimited(missing, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
-      begun += 1;
-      work.progress({ done: passed.length - missing.length + begun, of: passed.length, unit: 'files' });
+      work.progress({ done: passed.length - missing.length + copied.length, of: passed.length, unit: 'files' });
       const { file, key } = each;
       try {
         await this.runtime.stores.objects.copyUnchecked(file, archiveBucket, key, archiveStorageClass);

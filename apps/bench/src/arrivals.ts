@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -24,7 +24,6 @@ export async function benchArrivals(say: (text: string) => void): Promise<void> 
     seconds.sort((a, b) => a - b);
     const at = (share: number) =>
       (seconds[Math.min(seconds.length - 1, Math.floor(seconds.length * share))] ?? NaN).toFixed(2);
-
     rows.push([arrivals, FILES, FILES * LISTENS_A_FILE, runs, at(0.5), at(0.95), at(1)]);
   }
   say(`\narrivals: ${FILES} files, one every ${EVERY_MS} ms; seconds from put to served; nothing lost`);
@@ -73,7 +72,6 @@ async function measureArrivals(arrivals: 'poll' | 'sqs'): Promise<{ seconds: num
 }
 
 async function makeFiles(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true });
   const songs = Array.from({ length: 500 }, (_, n) => `t${n},Song ${n},A,genre ${n % 20},200000,${n % 100}\n`);
   await writeFile(
     path.join(dir, 'songs.csv'),

@@ -36,8 +36,6 @@ export async function benchForms(say: (text: string) => void): Promise<void> {
     await rename(path.join(data, 'streams'), csv);
     const measured: [string, Measured][] = [];
     for (const [name, options] of FORMS) {
-      await rm(path.join(data, 'streams'), { recursive: true, force: true });
-      await mkdir(path.join(data, 'streams'));
       await convert(csv, path.join(data, 'streams'), options);
       const run = await measureOn(data);
       measured.push([name, run]);
@@ -65,7 +63,6 @@ export async function benchForms(say: (text: string) => void): Promise<void> {
       await rm(folder, { recursive: true, force: true });
       await makeBenchData(folder, { listens, files: 1, days: 1 });
       await rename(path.join(folder, 'streams'), path.join(dir, 'large-csv'));
-      await mkdir(path.join(folder, 'streams'));
       await convert(path.join(dir, 'large-csv'), path.join(folder, 'streams'), options);
       await rm(path.join(dir, 'large-csv'), { recursive: true });
       const run = await measureOn(folder);
@@ -87,7 +84,10 @@ async function measureOn(folder: string): Promise<Measured> {
   }
 }
 
+/** Writes the CSV files of a folder in another form, in the place of what was in `to`. */
 async function convert(from: string, to: string, options: string): Promise<void> {
+  await rm(to, { recursive: true, force: true });
+  await mkdir(to);
   const instance = await DuckDBInstance.create(':memory:');
   const sql = await instance.connect();
   for (const name of await readdir(from))

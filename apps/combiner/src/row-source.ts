@@ -1,6 +1,5 @@
 import { textList } from '@music/duckdb';
-import type { Form } from './detect-form';
-import type { Delimiter } from './reading';
+import type { Fetched } from './fetch-file';
 
 /** Rows that the CSV reader itself could not split into fields; written anew by each read. */
 export const MALFORMED = 'malformed';
@@ -23,28 +22,21 @@ export interface RowSource {
 }
 
 /** How files of one kind are read: all have the same form and columns. */
-export interface RowsOf {
-  readonly form: Form;
-  /** By the names of the contract; of JSON lines the keys that were seen. */
+export interface RowsOf extends Pick<Fetched, 'form' | 'delimiter' | 'names' | 'sequential'> {
+  /** By the names of the contract: the whole header of CSV, of other forms the columns that `names` are. */
   readonly columns: readonly string[];
-  /** As the file names them: the keys of JSON lines, the columns of Parquet. */
-  readonly names: readonly string[];
-  readonly delimiter: Delimiter;
   readonly maxRowBytes: number;
-  /** Whether the reader has to go through a file from its beginning. */
-  readonly sequential: boolean;
   /** Whether line ends of several kinds are an error, which is quicker. */
   readonly strict: boolean;
 }
 
 /** The rows of local files, file by file, in order; every value as text, missing ones as null. */
 export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
-  const { from, columns } = { csv: csvRows, 'json-lines': jsonRows, parquet: parquetRows }[rows.form](files, rows);
+  const from = { csv: csvRows, 'json-lines': jsonRows, parquet: parquetRows }[rows.form](files, rows);
   const source: RowSource = {
     from,
     column: (name) => {
-      const index = columns.indexOf(name);
-      // JSON lines of which no one in the beginning has the key, or any.
+      const index = rows.columns.indexOf(name);
       if (index < 0) throw new RangeError(`no column ${name}`);
       return `c${index}`;
     },
@@ -62,28 +54,20 @@ export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
   return source;
 }
 
-interface Rows {
-  readonly from: string;
-  readonly columns: readonly string[];
-}
-
 /**
  * RFC 4180. Lines that cannot be read go to the table MALFORMED (one or more rows a line, with `line` and `file_id`)
  * instead of ending the read; the table MALFORMED_scan says which file has which id.
  */
-function csvRows(files: readonly string[], rows: RowsOf): Rows {
+function csvRows(files: readonly string[], rows: RowsOf): string {
   const names = [...rows.columns.map((_, i) => `c${i}`), 'extra'];
-  return {
-    columns: rows.columns,
-    from: readLines(files, names, rows, `skip = 1, delim = '${rows.delimiter}', quote = '"', escape = '"'`),
-  };
+  return readLines(files, names, rows, `skip = 1, delim = '${rows.delimiter}', quote = '"', escape = '"'`);
 }
 
 /** A byte that stands in no valid JSON unescaped, so that a line is one field. */
 const NEVER_IN_JSON = '\x1f';
 
 /** One object a line. Numbers stay as they are written; what is nested, or no object, makes a row malformed. */
-function jsonRows(files: readonly string[], rows: RowsOf): Rows {
+function jsonRows(files: readonly string[], rows: RowsOf): string {
   const paths = rows.names.map((name) => `'$."${name.replaceAll("'", "''")}"'`);
   const all = `[${paths.join(', ')}]`;
   const lines = readLines(files, ['line', 'extra'], rows, `delim = '${NEVER_IN_JSON}', quote = '', escape = ''`);
@@ -94,9 +78,7 @@ function jsonRows(files: readonly string[], rows: RowsOf): Rows {
        THEN CASE WHEN json_type(line, ${path}) <> 'DOUBLE' THEN ${text(i)} END ELSE ${text(i)} END AS c${i}`;
   // To ask for types costs as much as to ask for texts, and few texts look like something nested or a truth.
   const isOdd = paths.map((_, i) => `regexp_full_match(${text(i)}, '[{\\[].*|true|false', 's')`).join(' OR ');
-  return {
-    columns: rows.columns,
-    from: `(
+  return `(
       SELECT ${paths.map(value).join(', ')}, filename,
         CASE
           WHEN texts IS NULL THEN 'malformed'
@@ -108,20 +90,16 @@ function jsonRows(files: readonly string[], rows: RowsOf): Rows {
         FROM ${lines}
         WHERE NOT regexp_full_match(line, '[ \\t\\r]*')
       )
-    )`,
-  };
+    )`;
 }
 
 /** Columns by name; numbers and timestamps as the text that the rules read. */
-function parquetRows(files: readonly string[], rows: RowsOf): Rows {
+function parquetRows(files: readonly string[], rows: RowsOf): string {
   const column = (name: string, i: number) => `CAST("${name.replaceAll('"', '""')}" AS VARCHAR) AS c${i}`;
-  return {
-    columns: rows.columns,
-    from: `(
+  return `(
       SELECT ${rows.names.map(column).join(', ')}, NULL AS extra, filename
       FROM read_parquet(${textList(files)}, filename = true, hive_partitioning = false, binary_as_string = true)
-    )`,
-  };
+    )`;
 }
 
 function readLines(

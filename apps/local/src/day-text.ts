@@ -1,7 +1,16 @@
 import { type DayReport, minutesText, table } from '@music/reports';
 
+/** So many days are shown, the last ones. */
+export const DAYS_SHOWN = 7;
+
+/** The last of so many days for people. */
+export function describeDays(last: readonly DayReport[], all: number): string {
+  const earlier = all > last.length ? [`… and ${all - last.length} earlier days`] : [];
+  return [...last.map(describeDay), ...earlier].join('\n\n');
+}
+
 /** A day for people: its top genres, and their top songs. */
-export function describeDay(day: DayReport): string {
+function describeDay(day: DayReport): string {
   const songs = day.top_genres.flatMap(({ genre }) =>
     (day.genres.find((each) => each.genre === genre)?.top_songs ?? []).map((song) => [
       genre,

@@ -15,7 +15,7 @@ import { deliveryFiles } from '@music/storage';
 import { workspaceRoot } from '@music/local-stack';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
-import { describeDay } from './day-text';
+import { DAYS_SHOWN, describeDays } from './day-text';
 import { watchFolder } from './watch-folder';
 
 interface Options {
@@ -29,7 +29,6 @@ interface Options {
   readonly arrivals: (typeof ARRIVALS)[number];
 }
 
-const MAX_DAYS_SHOWN = 7;
 const ARRIVALS = ['poll', 'sqs'] as const;
 
 function program(): Command {
@@ -138,8 +137,7 @@ async function runAll(
     if (day === undefined) throw new Error(`${date} was published and is not in ${pipeline.config.kpiTable}`);
     days.push(day);
   }
-  for (const day of days.slice(-MAX_DAYS_SHOWN)) say(`\n${describeDay(day)}`);
-  if (days.length > MAX_DAYS_SHOWN) say(`\n… and ${days.length - MAX_DAYS_SHOWN} earlier days`);
+  if (days.length > 0) say(`\n${describeDays(days.slice(-DAYS_SHOWN), days.length)}`);
   if (runs.length > 0) say(`\n${whereText(pipeline, runs)}`);
   return { runs, days };
 }

@@ -5,13 +5,12 @@ import { runKind } from '@music/events';
 import type { LocalPipeline } from '@music/local-pipeline';
 import { dayReport, describeRun, followRun, runReport } from '@music/reports';
 import { filesBelow } from '@music/storage';
-import { describeDay } from './day-text';
+import { DAYS_SHOWN, describeDays } from './day-text';
 
 const LOOK_MS = 250;
 /** A file that is still being written changes within this time. */
 const COMPLETE_MS = 1_000;
 const RUNS_LOOKED_AT = 20;
-const MAX_DAYS_SHOWN = 7;
 
 /** What a file was like, and since when: another size or time is another content. */
 interface Seen {
@@ -90,11 +89,14 @@ async function tellRuns(pipeline: LocalPipeline, signal: AbortSignal, say: (text
       const report = await runReport(stores, runId);
       if (signal.aborted || report === undefined) return;
       say(`\n${describeRun(report)}`);
-      for (const date of report.days.slice(-MAX_DAYS_SHOWN)) {
-        const day = await dayReport(stores.kpis, date);
-        if (day !== undefined) say(`\n${describeDay(day)}`);
-      }
-      if (report.days.length > MAX_DAYS_SHOWN) say(`\n… and ${report.days.length - MAX_DAYS_SHOWN} earlier days`);
+      const last = await Promise.all(report.days.slice(-DAYS_SHOWN).map((date) => dayReport(stores.kpis, date)));
+      if (last.length > 0)
+        say(
+          `\n${describeDays(
+            last.filter((day) => day !== undefined),
+            report.days.length,
+          )}`,
+        );
     }
   }
 }

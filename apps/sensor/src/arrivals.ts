@@ -1,5 +1,5 @@
 import { describeError } from '@music/errors';
-import { RunRequested, envelope } from '@music/events';
+import { RunRequested, dateIn, envelope } from '@music/events';
 import { type AskedRun, messageOf } from '@music/runs';
 import { StageRuntime } from '@music/service';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
@@ -100,14 +100,15 @@ export class Arrivals implements OnApplicationBootstrap {
 
   /** Asks for a run where one is due. Gives in how many milliseconds one may be. */
   private async askIfDue(): Promise<number | undefined> {
-    if (this.ended.signal.aborted || (await this.filesThere()).length === 0) return undefined;
+    const there = this.ended.signal.aborted ? [] : (await this.source.list('streams/')).filter(this.source.isData);
+    if (there.length === 0) return undefined;
     const { pollSeconds, quietSeconds, arrivalMaxWaitSeconds, arrivalMinIntervalSeconds, kpiTimeZone } = this.config;
     const { runs } = this.runtime.stores;
     const last = await runs.arrivals.last();
     // Before it is looked who took which file: a run that is pending now may take them at any moment, and one that is
     // not has taken all that it takes.
     const comesAlong = await this.isRunToCome(last);
-    const files = await this.untaken(await this.filesThere());
+    const files = await this.untaken(there);
     const now = new Date();
     const plan = planArrival({
       now,
@@ -138,12 +139,6 @@ export class Arrivals implements OnApplicationBootstrap {
     return (await this.source.pendingRuns()).some(({ backfill }) => backfill === undefined);
   }
 
-  private async filesThere(): Promise<SourceObject[]> {
-    return (await this.source.list('streams/')).filter(
-      ({ key, size }) => size > 0 && !key.endsWith('/') && this.source.leave(key) === undefined,
-    );
-  }
-
   /**
    * Those that no run has taken. Not those of a run that failed: a person has that run go on, or a later run takes them
    * along, but they do not ask for one run after the other that fails like it.
@@ -155,11 +150,4 @@ export class Arrivals implements OnApplicationBootstrap {
       return claim === undefined || (claim.free && !claim.failed);
     });
   }
-}
-
-/** The calendar day of an instant in a zone, YYYY-MM-DD. */
-function dateIn(timeZone: string, instant: Date): string {
-  return new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' }).format(
-    instant,
-  );
 }

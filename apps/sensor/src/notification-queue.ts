@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { DeleteMessageBatchCommand, type Message, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { describeError } from '@music/errors';
 import { type StageRuntime, type StoresConfig, awsClient } from '@music/service';
@@ -59,15 +60,11 @@ export class NotificationQueue {
     while (!signal.aborted) {
       try {
         await this.receive(signal);
-        this.failure = undefined;
       } catch (error) {
         if (signal.aborted) return;
         this.failure = describeError(error);
         this.runtime.logger.warn({ error: this.failure }, 'could not read the queue of arrivals; trying again');
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, PAUSE_MS);
-          signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-        });
+        await pause(PAUSE_MS, undefined, { signal }).catch(() => undefined); // it stops
       }
     }
   }
@@ -94,16 +91,11 @@ export class NotificationQueue {
     const known = read.filter(({ says }) => says !== 'unknown');
     const sent = known.map(({ message }) => Number(message.Attributes?.SentTimestamp)).filter(Number.isFinite);
     this.oldestSentAt = sent.length === 0 ? undefined : Math.min(...sent);
-    // Where the look fails they come again; `look` says by itself what it fails of.
-    const rung = known.some(({ says }) => says === 'arrival');
-    if (
-      rung &&
-      !(await this.look().then(
-        () => true,
-        () => false,
-      ))
-    )
-      return;
+    try {
+      if (known.some(({ says }) => says === 'arrival')) await this.look();
+    } catch {
+      return; // they come again; `look` says by itself what it failed of
+    }
     await this.delete(known.map(({ message }) => message));
     this.oldestSentAt = undefined;
   }

@@ -106,8 +106,7 @@ export class SenseStreams extends StagePerformer {
   /** The files of songs and of users as they are now. */
   private async tables(): Promise<readonly [songs: FoundObject[], users: FoundObject[]]> {
     const [songs, users] = await Promise.all([this.source.list('songs/'), this.source.list('users/')]);
-    const isFile = ({ key, size }: FoundObject) => !key.endsWith('/') && size > 0 && !this.source.leave(key);
-    return [songs.filter(isFile), users.filter(isFile)];
+    return [songs.filter(this.source.isData), users.filter(this.source.isData)];
   }
 
   private async freeze(

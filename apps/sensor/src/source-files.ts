@@ -1,6 +1,6 @@
 import { leavesBy } from '@music/contracts';
 import { type Run, TERMINAL, versionOf } from '@music/runs';
-import { type RunRequested, fromJson } from '@music/events';
+import { fromJson } from '@music/events';
 import { StageRuntime } from '@music/service';
 import type { FoundObject } from '@music/storage';
 import { Injectable } from '@nestjs/common';
@@ -25,6 +25,10 @@ export class SourceFiles {
     for await (const object of this.runtime.stores.objects.list(this.config.sourceBucket, prefix)) found.push(object);
     return found;
   }
+
+  /** Whether an object is a file of data, and not a folder, a mark, or empty. */
+  readonly isData = ({ key, size }: Pick<SourceObject, 'key' | 'size'>): boolean =>
+    size > 0 && !key.endsWith('/') && this.leave(key) === undefined;
 
   /** Who took these versions of the files before. With `force` whatever a run that has ended took is free. */
   async claims(objects: readonly SourceObject[], force: boolean): Promise<Map<string, Claim>> {
@@ -58,7 +62,7 @@ export class SourceFiles {
     const { runs } = this.runtime.stores;
     const pending: Run[] = [];
     for (const item of await runs.work.list('sensor')) {
-      const run = await runs.findRun((fromJson(item.message).data as RunRequested).runId);
+      const run = await runs.findRun(fromJson(item.message).data.runId);
       if (run?.state === 'pending') pending.push(run);
     }
     return pending;

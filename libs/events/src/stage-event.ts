@@ -15,6 +15,12 @@ export function runKind(runId: string): RunKind {
 
 export const LOGICAL_DATE = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
 
+/** The calendar day of an instant in a zone, YYYY-MM-DD. */
+export function dateIn(timeZone: string, instant: Date): string {
+  const format = new Intl.DateTimeFormat('en-CA', { timeZone, year: 'numeric', month: '2-digit', day: '2-digit' });
+  return format.format(instant);
+}
+
 /** What every event says: which run it belongs to. A subclass names its topic, which is also its CloudEvents type. */
 export abstract class StageEvent {
   @Matches(RUN_ID) readonly runId!: string;

@@ -1,4 +1,4 @@
-import { RunRequested, envelope } from '@music/events';
+import { RunRequested, dateIn, envelope } from '@music/events';
 import { publishEvent } from '@music/messaging';
 import { type Run, TERMINAL } from '@music/runs';
 import type { Stores } from '@music/service';
@@ -59,11 +59,5 @@ export async function waitForRun(
 
 /** The calendar day before now, in a zone: what a daily run is for. */
 export function yesterday(timeZone: string, now = new Date()): string {
-  const parts = new Intl.DateTimeFormat('en-CA', {
-    timeZone,
-    year: 'numeric',
-    month: '2-digit',
-    day: '2-digit',
-  }).format(now);
-  return new Date(Date.parse(`${parts}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
+  return new Date(Date.parse(`${dateIn(timeZone, now)}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
 }

@@ -291,6 +291,7 @@ export class StageWorker {
   /** Fails the run, in one step with the dead letter; then the work is no longer remembered. */
   private async giveUp(item: WorkItem, event: Envelope, reason: string): Promise<void> {
     const { stage } = this.options;
+    this.told.delete(item.id);
     const dead = deadLetter(
       stage,
       { id: item.id, topic: item.topic, key: event.key, value: item.message, headers: item.headers },
