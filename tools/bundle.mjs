@@ -59,6 +59,9 @@ const result = await build({
   metafile: true,
   logLevel: 'error',
   external: ['@duckdb/node-bindings*'], // a native library
+  // Packages that are ESM ask where they are.
+  define: { 'import.meta.url': 'importMetaUrl' },
+  banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
   loader: { '.sql': 'text', '.py': 'text' },
   plugins: [decoratorMetadata, optionalPeers],
 });

@@ -10,7 +10,7 @@ import {
   pipelineRunsTable,
   versionOf,
 } from '@music/runs';
-import { Metrics, type StageRuntime } from '@music/service';
+import { StageMetrics, type StageRuntime } from '@music/service';
 import { ObjectStore } from '@music/storage';
 import { LocalStack, localS3, localDynamoDB } from '@music/local-stack';
 import { ArchiveRun } from './archive-run';
@@ -45,7 +45,7 @@ describe('archiving a run', () => {
     await s3.send(
       new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }),
     );
-    archive = new ArchiveRun({ stores: { objects, runs }, metrics: new Metrics('archiver') } as StageRuntime, config);
+    archive = new ArchiveRun({ stores: { objects, runs }, metrics: new StageMetrics('archiver') } as StageRuntime, config);
   });
   afterAll(() => stack.stop());
   beforeEach(() => {

@@ -1,7 +1,7 @@
-import { runKind } from '@music/events';
+import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
-import { CannotRerun, RERUN_STAGES, type RerunStage, TERMINAL, rerun } from '@music/runs';
+import { CannotRerun, TERMINAL, rerun } from '@music/runs';
 import {
   type RunReport,
   describeRun,

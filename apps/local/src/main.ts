@@ -85,6 +85,7 @@ async function main(): Promise<number> {
     compose: options.stack === 'compose',
     engine: options.engine,
     arrivals: watched === undefined ? 'off' : options.arrivals,
+    api: options.keep || watched !== undefined,
   });
   const interrupted = new Promise<'interrupted'>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => resolve('interrupted'));
@@ -98,13 +99,17 @@ async function main(): Promise<number> {
       await writeFile(jsonFile, `${JSON.stringify(result, undefined, 2)}\n`);
       say(`\nwritten: ${jsonFile}`);
     }
+    if (options.keep || watched !== undefined) say(`\nthe page, live: ${pipeline.apiUrl()}/`);
+    else say('\n`npm start -- --keep` leaves everything up, with a page to look at.');
     if (watched !== undefined) {
       const stop = new AbortController();
       void interrupted.then(() => stop.abort());
       await watchFolder(pipeline, watched, stop.signal, say);
     } else if (options.keep) {
       say(keepText(pipeline));
+      const alive = setInterval(() => undefined, 60_000); // the children alone do not keep this process
       await interrupted;
+      clearInterval(alive);
     }
     return result.runs.every(({ state }) => state === 'completed' || state === 'skipped') ? 0 : 1;
   } finally {

@@ -1,12 +1,11 @@
 import { describeError } from '@music/errors';
 import { RunRequested, dateIn, envelope } from '@music/events';
-import { type AskedRun, messageOf } from '@music/runs';
+import { type AskedRun, type SourceObject, claimKey, messageOf } from '@music/runs';
 import { StageRuntime } from '@music/service';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ulid } from 'ulid';
 import { NotificationQueue } from './notification-queue';
 import { planArrival } from './plan-arrival';
-import { type SourceObject, claimKey } from './plan-run';
 import { SensorConfig } from './sensor.config';
 import { SourceFiles } from './source-files';
 

@@ -1,4 +1,4 @@
-import type { SourceObject } from './plan-run';
+import type { SourceObject } from '@music/runs';
 
 export interface Arriving {
   readonly now: Date;

@@ -1,5 +1,6 @@
 import { LEAVE_NAMES, leavesBy } from '@music/contracts';
-import { type Claim, type SourceObject, planBatches, planRun } from './plan-run';
+import type { Claim, SourceObject } from '@music/runs';
+import { planBatches, planRun } from './plan-run';
 
 const NOW = new Date('2024-06-26T03:00:00Z');
 const object = (key: string, more: Partial<SourceObject> = {}): SourceObject => ({

@@ -1,26 +1,4 @@
-import type { FileState, LeftObject, LeftReason } from '@music/runs';
-
-export interface SourceObject {
-  readonly bucket: string;
-  readonly key: string;
-  readonly etag: string;
-  readonly size: number;
-  readonly lastModified: Date;
-}
-
-/** Who took a version of a file before, and what became of it. */
-export interface Claim {
-  readonly runId: string;
-  readonly state: FileState;
-  /** Whether that run ended without using the file, so that another may take it. */
-  readonly free: boolean;
-  /** Whether that run failed, and may be told to go on. */
-  readonly failed: boolean;
-  readonly reason?: string;
-}
-
-/** What an object's claim is found by. */
-export const claimKey = ({ key, etag }: Pick<SourceObject, 'key' | 'etag'>): string => `${key}\n${etag}`;
+import type { Claim, LeftObject, LeftReason, SourceObject } from '@music/runs';
 
 export interface Sensing {
   readonly runId: string;

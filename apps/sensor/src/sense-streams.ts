@@ -1,12 +1,15 @@
-import { type RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
+import { RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
 import { lakeDates } from '@music/lake';
 import {
   type Backfill,
+  type Claim,
   type Manifest,
   type ManifestFile,
   type Run,
+  type SourceObject,
   type Work,
   type WorkOutcome,
+  claimKey,
   manifestKey,
   messageOf,
   versionOf,
@@ -15,7 +18,8 @@ import { StagePerformer, StageRuntime } from '@music/service';
 import { type FoundObject, type StoredObject, mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
 import { Arrivals } from './arrivals';
-import { type Claim, type SourceObject, claimKey, planBatches, planRun } from './plan-run';
+import { AsksAgain } from './asks-again';
+import { planBatches, planRun } from './plan-run';
 import { SensorConfig } from './sensor.config';
 import { SourceFiles } from './source-files';
 
@@ -35,6 +39,7 @@ export class SenseStreams extends StagePerformer {
     private readonly config: SensorConfig,
     private readonly source: SourceFiles,
     private readonly arrivals: Arrivals,
+    private readonly asks: AsksAgain,
   ) {
     super();
   }
@@ -48,8 +53,9 @@ export class SenseStreams extends StagePerformer {
   }
 
   async perform(work: Work): Promise<WorkOutcome> {
+    if (work.event.topic !== RunRequested.topic) return this.asks.carryOut(work);
     const { runs } = this.runtime.stores;
-    const { runId } = work.event.data as RunRequested;
+    const { runId } = work.event.data;
     const run = await runs.findRun(runId);
     if (run === undefined) throw new Error(`run ${runId} is not there yet`);
     if (run.state === 'pending') return this.sense(run, work);

@@ -1,4 +1,4 @@
-import { RunRequested, type Envelope } from '@music/events';
+import { type AskedAgain, type Envelope, ReplayRequested, RerunRequested, RunRequested } from '@music/events';
 import { MessageContext } from '@music/messaging';
 import { RunStore, StageWorker } from '@music/runs';
 import { StageRuntime } from '@music/service';
@@ -19,9 +19,26 @@ export class SensorController {
   /** Remembers that a run is wanted. */
   @EventPattern<string>(RunRequested.topic)
   async handle(@Payload() event: Envelope<RunRequested>, @Ctx() context: MessageContext): Promise<void> {
-    const { runId, logicalDate, immediately = false, force = false, backfillFrom: from, backfillTo: to } = event.data;
+    const { runId, logicalDate, immediately = false, force = false, requestedBy } = event.data;
+    const { backfillFrom: from, backfillTo: to } = event.data;
     const backfill = from === undefined || to === undefined ? undefined : { from, to };
-    await this.runs.createRun({ runId, logicalDate, immediately, force, backfill }, new Date(event.time));
+    await this.runs.createRun({ runId, logicalDate, immediately, force, backfill, requestedBy }, new Date(event.time));
+    await this.worker.accept(event, context.headers);
+  }
+
+  /** Remembers that a run is to begin again. */
+  @EventPattern<string>(RerunRequested.topic)
+  async handleRerun(@Payload() event: Envelope<RerunRequested>, @Ctx() context: MessageContext): Promise<void> {
+    await this.acceptAsk(event, context);
+  }
+
+  /** Remembers that a run's dead letters are to be put back. */
+  @EventPattern<string>(ReplayRequested.topic)
+  async handleReplay(@Payload() event: Envelope<ReplayRequested>, @Ctx() context: MessageContext): Promise<void> {
+    await this.acceptAsk(event, context);
+  }
+
+  private async acceptAsk(event: Envelope<AskedAgain>, context: MessageContext): Promise<void> {
     await this.worker.accept(event, context.headers);
   }
 }

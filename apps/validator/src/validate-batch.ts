@@ -180,13 +180,20 @@ export class ValidateBatch extends StagePerformer {
         'sensed',
         'rejected',
         'validator',
-        { reasons, rows: { read: 0, kept: 0, rejected: {} } },
+        { reasons, rejectedFiles, rows: { read: 0, kept: 0, rejected: {} } },
         [event],
       );
       work.log.warn({ reasons }, 'rejected');
       return;
     }
     const event = messageOf(envelope(RunValidated, 'validator', { runId, manifest, passedFiles, rows: good }), work);
-    await runs.transition(runId, 'sensed', 'validated', 'validator', { rows: { read, kept: good, rejected } }, [event]);
+    await runs.transition(
+      runId,
+      'sensed',
+      'validated',
+      'validator',
+      { rejectedFiles, rows: { read, kept: good, rejected } },
+      [event],
+    );
   }
 }

@@ -1,3 +1,4 @@
+export * from './asked-again';
 import 'reflect-metadata';
 
 export * from './batch-combined';

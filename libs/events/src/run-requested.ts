@@ -1,4 +1,4 @@
-import { IsBoolean, IsOptional, Matches, ValidateIf } from 'class-validator';
+import { IsBoolean, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
 import { LOGICAL_DATE, StageEvent } from './stage-event';
 
 const isBackfill = ({ backfillFrom, backfillTo }: RunRequested) =>
@@ -15,4 +15,6 @@ export class RunRequested extends StageEvent {
   /** A backfill: no stream files, but these days of the lake, both inclusive, are computed again. */
   @ValidateIf(isBackfill) @Matches(LOGICAL_DATE) readonly backfillFrom?: string;
   @ValidateIf(isBackfill) @Matches(LOGICAL_DATE) readonly backfillTo?: string;
+  /** Who asked, where that is known. */
+  @IsOptional() @IsString() @MaxLength(200) readonly requestedBy?: string;
 }

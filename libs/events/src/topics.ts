@@ -1,3 +1,4 @@
+import { ReplayRequested, RerunRequested } from './asked-again';
 import { BatchCombined } from './batch-combined';
 import { KpisPublished } from './kpis-published';
 import { RunCompleted } from './run-completed';
@@ -21,6 +22,8 @@ export const STAGE_EVENTS = [
   RunCompleted,
   RunSkipped,
   RunFailed,
+  RerunRequested,
+  ReplayRequested,
 ] as const satisfies readonly StageEventClass[];
 
 const byTopic = new Map<string, StageEventClass>(STAGE_EVENTS.map((event) => [event.topic, event]));

@@ -26,7 +26,13 @@ export class DayIsBeingPublished extends Error {
   override readonly name = 'DayIsBeingPublished';
 }
 
-/** Partition key `date`, sort key `kpi`: each of the pipeline's questions is one Query. */
+/** The index that has the table's items the other way round: partition key `kpi`, sort key `date`. */
+export const BY_KPI = 'by_kpi';
+
+/**
+ * Partition key `date`, sort key `kpi`: each question about a day is one Query; each about one KPI over time is one
+ * Query of the index.
+ */
 export function kpiTable(name: string): CreateTableCommandInput {
   return {
     TableName: name,
@@ -35,6 +41,16 @@ export function kpiTable(name: string): CreateTableCommandInput {
     KeySchema: [
       { AttributeName: 'date', KeyType: 'HASH' },
       { AttributeName: 'kpi', KeyType: 'RANGE' },
+    ],
+    GlobalSecondaryIndexes: [
+      {
+        IndexName: BY_KPI,
+        KeySchema: [
+          { AttributeName: 'kpi', KeyType: 'HASH' },
+          { AttributeName: 'date', KeyType: 'RANGE' },
+        ],
+        Projection: { ProjectionType: 'ALL' },
+      },
     ],
   };
 }

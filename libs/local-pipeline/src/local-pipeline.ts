@@ -41,6 +41,9 @@ const ARRIVAL_DEFAULTS = {
   ARRIVAL_MAX_WAIT_SECONDS: '5',
 };
 
+/** On loopback everybody is the operator. */
+const API_DEFAULTS = { API_AUTH: 'none', API_HOST: '127.0.0.1', API_ANONYMOUS_ROLE: 'operator' };
+
 /** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
 export const LOCAL_ENGINES = ['duckdb', 'glue'] as const;
 
@@ -70,13 +73,18 @@ export interface LocalPipelineOptions {
   readonly manyItems?: boolean;
   /** How files that arrive ask for runs: not, by looking, or by notifications through a queue. */
   readonly arrivals?: 'off' | 'poll' | 'sqs';
+  /** Whether the API, and the page, are served, too; on loopback, to whoever asks. */
+  readonly api?: boolean;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** What runs as a process of its own besides the servers. */
+export type Service = Stage | 'api';
+
 /** The whole pipeline on this machine: the local stack, and each service as a process of its own. */
 export class LocalPipeline {
-  private readonly services = new Map<Stage, Child[]>();
+  private readonly services = new Map<Service, Child[]>();
   private sqs: SQSClient | undefined;
 
   private constructor(
@@ -100,6 +108,7 @@ export class LocalPipeline {
     proxies: startProxies,
     manyItems = false,
     arrivals = 'off',
+    api = false,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
@@ -124,6 +133,7 @@ export class LocalPipeline {
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,
+      ...API_DEFAULTS,
       ...(arrivals === 'off' ? {} : ARRIVAL_DEFAULTS),
       SCRATCH_DIR: path.join(dir, 'scratch'),
       ...inherited,
@@ -134,6 +144,7 @@ export class LocalPipeline {
       HEALTH_PORT: '0',
       METRICS_PORT: '0',
       HEALTH_HOST: '127.0.0.1',
+      API_PORT: '0',
     };
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];
@@ -141,7 +152,7 @@ export class LocalPipeline {
     const proxies =
       startProxies !== undefined && stack !== undefined
         ? await startProxies(
-            [...STAGES, 'cli'],
+            [...STAGES, 'api', 'cli'],
             {
               s3: stack.env['AWS_ENDPOINT_URL_S3'],
               dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
@@ -156,7 +167,7 @@ export class LocalPipeline {
     try {
       await setUp(pipeline.stores, config);
       if (glue !== undefined) await pipeline.setUpGlue();
-      await Promise.all(STAGES.map((stage) => pipeline.startService(stage)));
+      await Promise.all([...STAGES, ...(api ? (['api'] as const) : [])].map((each) => pipeline.startService(each)));
       return pipeline;
     } catch (error) {
       await pipeline.stop();
@@ -165,7 +176,7 @@ export class LocalPipeline {
   }
 
   /** What a stage, or the command line, is started with. */
-  envOf(caller: Stage | 'cli'): Record<string, string> {
+  envOf(caller: Service | 'cli'): Record<string, string> {
     return { ...this.env, ...this.callProxies?.env(caller) };
   }
 
@@ -182,20 +193,20 @@ export class LocalPipeline {
   }
 
   /** One more process of a stage; resolves when it takes events. */
-  async startService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
+  async startService(stage: Service, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
     const child = this.spawnService(stage, settings);
     await child.until(async () => (await this.readiness(child)).ready);
     return child;
   }
 
   /** One process with these settings in place of all that a stage has. */
-  async replaceService(stage: Stage, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
+  async replaceService(stage: Service, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
     await Promise.all(this.children(stage).map((child) => child.stop()));
     return this.startService(stage, settings);
   }
 
   /** Like `startService`, without waiting for anything; started by another command where `within` gives one. */
-  spawnService(stage: Stage, settings: Readonly<Record<string, string>> = {}, within: readonly string[] = []): Child {
+  spawnService(stage: Service, settings: Readonly<Record<string, string>> = {}, within: readonly string[] = []): Child {
     const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
     const [command = '', ...args] = [...within, process.execPath, '--enable-source-maps', bundle];
     const child = Child.spawn(stage, command, args, {
@@ -220,16 +231,23 @@ export class LocalPipeline {
     return { health, metrics };
   }
 
+  /** Where an API of this pipeline, the first one or this, is to be had. Throws where it has not said so (yet). */
+  apiUrl(child = this.children('api')[0]): string {
+    const port = child === undefined ? undefined : /"port":(\d+),"msg":"started"/.exec(child.lastLines(1_000))?.[1];
+    if (port === undefined) throw new Error('the API has not said where it listens');
+    return `http://127.0.0.1:${port}`;
+  }
+
   /** Waits up to 30 s until a run is in a state; throws where it is not by then. */
   async untilRunIs(state: RunState, runId: string): Promise<void> {
     await until(`${runId} is ${state}`, async () => (await this.stores.runs.findRun(runId))?.state === state);
   }
 
-  logOf(stage: Stage): string {
+  logOf(stage: Service): string {
     return path.join(this.dir, `${stage}.log`);
   }
 
-  children(stage: Stage): readonly Child[] {
+  children(stage: Service): readonly Child[] {
     return (this.services.get(stage) ?? []).filter(({ running }) => running);
   }
 

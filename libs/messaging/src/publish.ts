@@ -21,6 +21,11 @@ export async function publish(kafka: Kafka, messages: readonly PlainMessage[]): 
   }
 }
 
-export async function publishEvent(kafka: Kafka, event: Envelope): Promise<void> {
-  await publish(kafka, [messageOf(event)]);
+/** Sends an event, in the trace that `headers` may carry. */
+export async function publishEvent(
+  kafka: Kafka,
+  event: Envelope,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await publish(kafka, [messageOf(event, { headers })]);
 }

@@ -2,6 +2,9 @@ import { lakeDay, runsBehind } from '@music/lake';
 import type { DayItem, GenreItem } from '@music/kpis';
 import { type Manifest, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
+import { mapLimited } from '@music/storage';
+
+const RUNS_AT_ONCE = 8;
 
 /** A run that left listens of the day in the lake, with the files they came in. */
 export interface LineageRun {
@@ -27,6 +30,14 @@ export interface Lineage {
   /** The songs files that the day was computed with. */
   readonly catalogue: readonly string[];
   readonly runs: readonly LineageRun[];
+  /** How many there are in all. */
+  readonly run_count: number;
+}
+
+export interface LineagePage {
+  /** How many runs to tell of, and how many to leave out before. */
+  readonly limit?: number;
+  readonly offset?: number;
 }
 
 /** Undefined where the day or the genre on it was never published. */
@@ -35,6 +46,7 @@ export async function explain(
   lakeBucket: string,
   date: string,
   genre: string,
+  { limit = Infinity, offset = 0 }: LineagePage = {},
 ): Promise<Lineage | undefined> {
   const [day, item] = await Promise.all([kpis.readDay(date), kpis.genre(date, genre)]);
   if (day === undefined || item === undefined) return undefined;
@@ -44,15 +56,15 @@ export async function explain(
     const ref = (await runs.findRun(runId))?.manifest;
     return ref === undefined ? undefined : { ref, manifest: await objects.readJson<Manifest>(ref) };
   };
-  const lineage: LineageRun[] = [];
-  for (const [folder, lake_bytes] of bytes) {
-    for (const run_id of await runsBehind(objects, lakeBucket, folder))
-      lineage.push(await lineageOf(run_id, lake_bytes));
-  }
+  const behind: { run_id: string; lake_bytes: number }[] = [];
+  for (const [folder, lake_bytes] of bytes)
+    for (const run_id of await runsBehind(objects, lakeBucket, folder)) behind.push({ run_id, lake_bytes });
+  const lineage = await mapLimited(behind.slice(offset, offset + limit), RUNS_AT_ONCE, lineageOf);
   const songs = (await manifestOf(day.run_id))?.manifest.songs ?? [];
-  return { day, kpis: item, catalogue: songs.map(({ key, etag }) => `${key} ${etag}`), runs: lineage };
+  const catalogue = songs.map(({ key, etag }) => `${key} ${etag}`);
+  return { day, kpis: item, catalogue, runs: lineage, run_count: behind.length };
 
-  async function lineageOf(run_id: string, lake_bytes: number): Promise<LineageRun> {
+  async function lineageOf({ run_id, lake_bytes }: { run_id: string; lake_bytes: number }): Promise<LineageRun> {
     const found = await manifestOf(run_id);
     const ledger = await runs.files.find(
       (found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),

@@ -1,8 +1,30 @@
-import { RunRequested, dateIn, envelope } from '@music/events';
+import {
+  type Envelope,
+  ReplayRequested,
+  RerunRequested,
+  type RerunStage,
+  RunRequested,
+  dateIn,
+  envelope,
+} from '@music/events';
 import { publishEvent } from '@music/messaging';
-import { type Run, TERMINAL } from '@music/runs';
+import { type Run, TERMINAL, planRerun } from '@music/runs';
 import type { Stores } from '@music/service';
 import { ulid } from 'ulid';
+
+/** Who asks, and by what. */
+export interface Asker {
+  /** What the request came through: the source of its event. */
+  readonly through: 'cli' | 'api';
+  /** A name, for the run to tell. */
+  readonly name?: string;
+  /** Identifies this time of asking; asking again with the same one asks for nothing new. 26 of 0-9, A-Z. */
+  readonly askId?: string;
+  /** The trace that the request is a part of. */
+  readonly traceparent?: string;
+}
+
+const CLI: Asker = { through: 'cli' };
 
 export interface RunRequest {
   /** YYYY-MM-DD. */
@@ -17,20 +39,61 @@ export interface RunRequest {
 export async function requestRun(
   { kafka }: Pick<Stores, 'kafka'>,
   { logicalDate, scheduled = false, immediately, force }: RunRequest,
+  asker = CLI,
 ): Promise<string> {
-  const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${ulid()}`;
-  await publishEvent(kafka, envelope(RunRequested, 'cli', { runId, logicalDate, immediately, force }));
+  const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${asker.askId ?? ulid()}`;
+  await ask(
+    kafka,
+    asker,
+    envelope(RunRequested, asker.through, { runId, logicalDate, immediately, force, requestedBy: asker.name }),
+  );
   return runId;
 }
 
 /** Asks for days of the lake, both inclusive, to be computed again. Gives the run's id once Kafka has the event. */
-export async function requestBackfill({ kafka }: Pick<Stores, 'kafka'>, from: string, to: string): Promise<string> {
-  const runId = `backfill__${from}__${ulid()}`;
-  await publishEvent(
-    kafka,
-    envelope(RunRequested, 'cli', { runId, logicalDate: from, immediately: true, backfillFrom: from, backfillTo: to }),
-  );
+export async function requestBackfill(
+  { kafka }: Pick<Stores, 'kafka'>,
+  from: string,
+  to: string,
+  asker = CLI,
+): Promise<string> {
+  const runId = `backfill__${from}__${asker.askId ?? ulid()}`;
+  const request = { runId, logicalDate: from, immediately: true, backfillFrom: from, backfillTo: to };
+  await ask(kafka, asker, envelope(RunRequested, asker.through, { ...request, requestedBy: asker.name }));
   return runId;
+}
+
+/**
+ * Asks the sensor to begin a run again from a stage, for who may not write to the tables. Throws CannotRerun where the
+ * run, as it is now, could not. Gives the id of the ask once Kafka has the event.
+ */
+export async function requestRerun(
+  { kafka, runs }: Pick<Stores, 'kafka' | 'runs'>,
+  runId: string,
+  fromStage: RerunStage,
+  asker: Asker & { readonly name: string },
+): Promise<string> {
+  const { askId = ulid(), name: requestedBy, through } = asker;
+  if ((await runs.asks.find(runId, askId)) !== undefined) return askId;
+  await planRerun(runs, runId, fromStage);
+  await ask(kafka, asker, envelope(RerunRequested, through, { runId, fromStage, askId, requestedBy }));
+  return askId;
+}
+
+/** Asks the sensor to put a run's dead letters back. Gives the id of the ask once Kafka has the event. */
+export async function requestReplay(
+  { kafka, runs }: Pick<Stores, 'kafka' | 'runs'>,
+  runId: string,
+  asker: Asker & { readonly name: string },
+): Promise<string> {
+  const { askId = ulid(), name: requestedBy, through } = asker;
+  if ((await runs.asks.find(runId, askId)) !== undefined) return askId;
+  await ask(kafka, asker, envelope(ReplayRequested, through, { runId, askId, requestedBy }));
+  return askId;
+}
+
+function ask(kafka: Stores['kafka'], { traceparent }: Asker, event: Envelope): Promise<void> {
+  return publishEvent(kafka, event, traceparent === undefined ? {} : { traceparent });
 }
 
 /** Waits until a run has ended. Gives undefined where `timeoutMs` passed, or `signal` was aborted, first. */

@@ -4,6 +4,7 @@ import { type RunKind, STAGES, type Stage, fromJson, runKind } from '@music/even
 import type { KpiJobSummary } from '@music/job-runners';
 import {
   LEFT_REASONS,
+  type LeftObject,
   type LedgerEntry,
   type Manifest,
   type ManifestFile,
@@ -97,12 +98,7 @@ export async function runReport(
     seconds: lastEnd ? secondsBetween(run.requestedAt, lastEnd) : undefined,
     files: [
       ...(manifest?.streams ?? []).map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
-      ...(manifest?.left ?? []).map(({ key, reason, detail }) => ({
-        key,
-        state: 'left' as const,
-        reason,
-        detail: detail ?? LEFT_REASONS[reason],
-      })),
+      ...(manifest?.left ?? []).map(leftReport),
     ],
     rows: run.rows ?? { read: 0, kept: 0, rejected: {} },
     notes: run.notes,
@@ -115,7 +111,7 @@ export async function runReport(
   };
 }
 
-async function stalledStages(
+export async function stalledStages(
   runs: Stores['runs'],
   runId: string,
   stallMs: number,
@@ -131,7 +127,13 @@ async function stalledStages(
   return stalled;
 }
 
-function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined): FileReport {
+/** An object that a run did not take. */
+export function leftReport({ key, reason, detail }: LeftObject): FileReport {
+  return { key, state: 'left', reason, detail: detail ?? LEFT_REASONS[reason] };
+}
+
+/** What became of a stream file of a run, by its entry in the ledger. */
+export function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined): FileReport {
   const unused = run.state === 'rejected' || run.state === 'failed';
   const foreign = entry === undefined || entry.runId !== run.runId;
   if (foreign || (unused && (entry.state === 'taken' || entry.state === 'passed'))) {
@@ -156,7 +158,7 @@ function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined
   };
 }
 
-function stageReport(stage: Stage, run: Run): StageReport {
+export function stageReport(stage: Stage, run: Run): StageReport {
   const { startedAt, endedAt } = run.stages[stage] ?? {};
   return {
     stage,
@@ -166,6 +168,6 @@ function stageReport(stage: Stage, run: Run): StageReport {
   };
 }
 
-function secondsBetween(from: string, to: string): number {
+export function secondsBetween(from: string, to: string): number {
   return Math.max(0, (Date.parse(to) - Date.parse(from)) / 1_000);
 }

@@ -1,3 +1,4 @@
+export * from './claims';
 export * from './dead-letter';
 export * from './evidence';
 export * from './fail-run';
@@ -8,6 +9,7 @@ export * from './pipeline-runs-table';
 export * from './rerun';
 export * from './run';
 export type { AskedRun } from './store/arrival-store';
+export type { Ask } from './store/ask-store';
 export type { Progress, ToldProgress } from './store/progress-store';
 export * from './store/run-store';
 export { LAKE_TURN } from './store/turn-store';

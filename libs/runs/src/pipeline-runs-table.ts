@@ -1,8 +1,10 @@
 import {
   type CreateTableCommandInput,
   CreateTableCommand,
+  DescribeTableCommand,
   type DynamoDBClient,
   ResourceInUseException,
+  UpdateTableCommand,
   waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 
@@ -13,6 +15,8 @@ import {
  * | --- | --- | --- |
  * | `run#<run_id>` | `run` | the run |
  * | `run#<run_id>` | `batch#<n>` | a batch |
+ * | `run#<run_id>` | `progress#<stage>#<part>` | how far a piece of its work is |
+ * | `run#<run_id>` | `ask#<id>` | what somebody asked of it once it had ended |
  * | `file#<key>` | `<version>` | the ledger entry of a file version |
  * | `content#<sha256>` | `first` | the first file that had this content |
  * | `work#<stage>` | `<event id>` | work that a stage has accepted, with its lease |
@@ -49,17 +53,52 @@ export function pipelineRunsTable(name: string): CreateTableCommandInput {
   };
 }
 
-/** Creates a table unless it is there. Gives whether it was created. */
-export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<boolean> {
+/** How long a table or an index may take to become active: an index is filled from what its table holds. Seconds. */
+const MAX_WAIT = { table: 120, index: 3_600 };
+
+/**
+ * Creates a table unless it is there, and each of its indexes that a table of before lacks; waits until they can be
+ * used. Gives the names of what was created.
+ */
+export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<string[]> {
+  const { TableName = '' } = input;
   try {
     await dynamo.send(new CreateTableCommand(input));
   } catch (error) {
-    if (error instanceof ResourceInUseException) return false;
+    if (error instanceof ResourceInUseException) return ensureIndexes(dynamo, input);
     throw error;
   }
   await waitUntilTableExists(
-    { client: dynamo, maxWaitTime: 120, minDelay: 0.1, maxDelay: 2 },
-    { TableName: input.TableName },
+    { client: dynamo, maxWaitTime: MAX_WAIT.table, minDelay: 0.1, maxDelay: 2 },
+    { TableName },
   );
-  return true;
+  return [TableName];
+}
+
+async function ensureIndexes(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<string[]> {
+  const { TableName = '', AttributeDefinitions, GlobalSecondaryIndexes = [] } = input;
+  const created: string[] = [];
+  for (const index of GlobalSecondaryIndexes) {
+    if ((await statusOf(dynamo, TableName, index.IndexName)) === undefined) {
+      try {
+        await dynamo.send(
+          new UpdateTableCommand({ TableName, AttributeDefinitions, GlobalSecondaryIndexUpdates: [{ Create: index }] }),
+        );
+        created.push(`${TableName}/${index.IndexName}`);
+      } catch (error) {
+        if (!(error instanceof ResourceInUseException)) throw error; // another set-up is creating it
+      }
+    }
+    const deadline = Date.now() + MAX_WAIT.index * 1_000;
+    while ((await statusOf(dynamo, TableName, index.IndexName)) !== 'ACTIVE') {
+      if (Date.now() > deadline) throw new Error(`index ${index.IndexName} of ${TableName} is still being filled`);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+  return created;
+}
+
+async function statusOf(dynamo: DynamoDBClient, TableName: string, index = ''): Promise<string | undefined> {
+  const { Table } = await dynamo.send(new DescribeTableCommand({ TableName }));
+  return Table?.GlobalSecondaryIndexes?.find(({ IndexName }) => IndexName === index)?.IndexStatus;
 }

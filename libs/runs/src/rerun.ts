@@ -2,6 +2,8 @@ import {
   BatchCombined,
   type Envelope,
   KpisPublished,
+  RERUN_STAGES,
+  type RerunStage,
   RunValidated,
   type Stage,
   StreamsSensed,
@@ -9,11 +11,8 @@ import {
 } from '@music/events';
 import { messageOf } from './outbox-message';
 import type { Batch, Run, RunState } from './run';
+import type { Ask } from './store/ask-store';
 import type { RunStore } from './store/run-store';
-
-/** Stages that a run can be begun again from. The sensor is not among them: that is a new run. */
-export const RERUN_STAGES = ['combiner', 'validator', 'glue-trigger', 'archiver'] as const;
-export type RerunStage = (typeof RERUN_STAGES)[number];
 
 /** Thrown when a run cannot be begun again from a stage; says what to do instead. */
 export class CannotRerun extends Error {
@@ -34,8 +33,30 @@ const STAGES_FROM: Record<RerunStage, readonly Stage[]> = {
   archiver: ['archiver'],
 };
 
-/** Begins a run that was rejected or failed again from a stage, with what the stages before it left. Safe to repeat. */
-export async function rerun(store: RunStore, runId: string, from: RerunStage): Promise<void> {
+/**
+ * Begins a run that was rejected or failed again from a stage, with what the stages before it left. Safe to repeat, and
+ * with an `ask` done once. Throws CannotRerun.
+ */
+export async function rerun(store: RunStore, runId: string, from: RerunStage, ask?: Ask): Promise<void> {
+  const { run, batches, events } = await planRerun(store, runId, from);
+  if (from === 'combiner' || from === 'validator')
+    for (const { batch } of batches)
+      await store.batches.reset(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
+  const messages = events.map((event) => messageOf(event));
+  // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
+  const last = messages.splice(-MESSAGES_A_TRANSACTION);
+  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION)
+    await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
+  const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last, ask);
+  if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
+}
+
+/** What beginning a run again from a stage would send; changes nothing. Throws CannotRerun. */
+export async function planRerun(
+  store: RunStore,
+  runId: string,
+  from: RerunStage,
+): Promise<{ readonly run: Run; readonly batches: readonly Batch[]; readonly events: readonly Envelope[] }> {
   const run = await store.findRun(runId);
   if (run === undefined) throw new CannotRerun(`there is no run ${runId}`);
   if (run.state === 'completed' || run.state === 'skipped')
@@ -45,17 +66,21 @@ export async function rerun(store: RunStore, runId: string, from: RerunStage): P
   if (run.state !== 'rejected' && run.state !== 'failed')
     throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
   const batches = await store.batches.list(runId);
-  const events = eventsFor(run, batches, from);
-  if (from === 'combiner' || from === 'validator')
-    for (const { batch } of batches)
-      await store.batches.reset(runId, batch, from === 'combiner' ? 'sensed' : 'combined');
-  const messages = events.map((event) => messageOf(event));
-  // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
-  const last = messages.splice(-MESSAGES_A_TRANSACTION);
-  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION)
-    await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
-  const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last);
-  if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
+  return { run, batches, events: eventsFor(run, batches, from) };
+}
+
+/** The stages that a run can be begun again from, first ones first; none where it did not end badly. */
+export function rerunStages(run: Run, batches: readonly Batch[]): RerunStage[] {
+  if (run.state !== 'rejected' && run.state !== 'failed') return [];
+  return RERUN_STAGES.filter((from) => {
+    try {
+      eventsFor(run, batches, from);
+      return true;
+    } catch (error) {
+      if (error instanceof CannotRerun) return false;
+      throw error;
+    }
+  });
 }
 
 function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {

@@ -86,6 +86,8 @@ export interface Run {
   readonly logicalDate: string;
   readonly state: RunState;
   readonly requestedAt: string;
+  /** Who asked for it, where that is known. */
+  readonly requestedBy?: string;
   readonly immediately: boolean;
   /** Takes files that earlier runs took or rejected, too. */
   readonly force?: boolean;
@@ -106,6 +108,8 @@ export interface Run {
   readonly failedStage?: Stage;
   /** Files that were archived. */
   readonly archivedFiles?: number;
+  /** Files that validation rejected. */
+  readonly rejectedFiles?: number;
   readonly stages: Partial<Record<Stage, StageTimes>>;
 }
 

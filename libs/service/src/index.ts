@@ -1,4 +1,6 @@
+export * from './end-on-signals';
 export * from './engine-config';
+export * from './health';
 export * from './logger';
 export * from './metrics';
 export * from './service-config';
@@ -6,3 +8,4 @@ export * from './set-up';
 export * from './settings';
 export * from './start-stage';
 export * from './stores';
+export * from './tracing';

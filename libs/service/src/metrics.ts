@@ -1,5 +1,5 @@
 import type { MessageOutcome } from '@music/messaging';
-import type { RunKind } from '@music/events';
+import type { RunKind, Stage } from '@music/events';
 import type { RunState } from '@music/runs';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { HttpPort } from './http-port';
@@ -9,15 +9,9 @@ const FRESH_MS = 15_000;
 
 /** What a service tells Prometheus, on a port of its own. */
 export class Metrics extends HttpPort {
-  private readonly registry: Registry;
+  protected readonly registry: Registry;
 
-  readonly messages: Counter<'topic' | 'outcome'>;
-  readonly work: Histogram<'outcome'>;
-  readonly rows: Counter<'outcome'>;
-  readonly bytes: Counter<'what'>;
-  readonly runs: Counter<'state' | 'kind'>;
-  readonly served: Histogram<'kind'>;
-
+  /** `stage`: the service, as all its numbers are labelled. */
   constructor(stage: string) {
     const registry = new Registry();
     super((request, response) => {
@@ -28,9 +22,69 @@ export class Metrics extends HttpPort {
       );
     });
     this.registry = registry;
-    const registers = [registry];
     this.registry.setDefaultLabels({ stage });
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** A counter: each value that its label may have begins at 0, so that none is missed. */
+  counter<L extends string>(name: string, help: string, labels: Readonly<Record<L, readonly string[]>>): Counter<L> {
+    const names = Object.keys(labels) as L[];
+    const counter = new Counter<L>({ name, help, labelNames: names, registers: [this.registry] });
+    for (const label of names)
+      for (const value of labels[label]) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
+    return counter;
+  }
+
+  /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */
+  gauge<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    read: () => Promise<readonly [Record<L, string>, number][]>,
+  ): void {
+    let readAt = 0;
+    const gauge: Gauge<L> = new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect: async () => {
+        if (Date.now() - readAt < FRESH_MS) return;
+        readAt = Date.now();
+        gauge.reset();
+        for (const [labels, value] of await read().catch(() => [])) gauge.set(labels as Record<L, string>, value);
+      },
+    });
+  }
+
+  histogram<L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    buckets: readonly number[],
+  ): Histogram<L> {
+    return new Histogram({
+      name,
+      help,
+      labelNames: [...labelNames],
+      buckets: [...buckets],
+      registers: [this.registry],
+    });
+  }
+}
+
+/** What every stage tells besides. */
+export class StageMetrics extends Metrics {
+  readonly messages: Counter<'topic' | 'outcome'>;
+  readonly work: Histogram<'outcome'>;
+  readonly rows: Counter<'outcome'>;
+  readonly bytes: Counter<'what'>;
+  readonly runs: Counter<'state' | 'kind'>;
+  readonly served: Histogram<'kind'>;
+
+  constructor(stage: Stage) {
+    super(stage);
+    const registers = [this.registry];
     this.messages = new Counter({
       name: 'music_messages_total',
       help: 'Messages by topic and what became of them: handled, retried, dead_lettered',
@@ -77,36 +131,5 @@ export class Metrics extends HttpPort {
 
   observeState(state: RunState, kind: RunKind): void {
     this.runs.inc({ state, kind });
-  }
-
-  /** A counter of one stage; each value that its label may have begins at 0, so that none is missed. */
-  counter<L extends string>(name: string, help: string, labels: Readonly<Record<L, readonly string[]>>): Counter<L> {
-    const names = Object.keys(labels) as L[];
-    const counter = new Counter<L>({ name, help, labelNames: names, registers: [this.registry] });
-    for (const label of names)
-      for (const value of labels[label]) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
-    return counter;
-  }
-
-  /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */
-  gauge<L extends string>(
-    name: string,
-    help: string,
-    labelNames: readonly L[],
-    read: () => Promise<readonly [Record<L, string>, number][]>,
-  ): void {
-    let readAt = 0;
-    const gauge: Gauge<L> = new Gauge({
-      name,
-      help,
-      labelNames: [...labelNames],
-      registers: [this.registry],
-      collect: async () => {
-        if (Date.now() - readAt < FRESH_MS) return;
-        readAt = Date.now();
-        gauge.reset();
-        for (const [labels, value] of await read().catch(() => [])) gauge.set(labels as Record<L, string>, value);
-      },
-    });
   }
 }

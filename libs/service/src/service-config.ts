@@ -144,13 +144,38 @@ export class StoresConfig {
   retryDelaysSeconds: string[] = ['5', '30', '120', '600'];
 }
 
-/** What every service of the pipeline has. */
-export class ServiceConfig extends StoresConfig {
+/** What everything that runs as a service has. */
+export class ProcessConfig extends StoresConfig {
   @Setting('KAFKA_BROKERS', 'Kafka brokers, host:port, separated by commas')
   @ArrayMinSize(1, { message: 'must name at least one broker, host:port' })
   @Matches(BROKER, { each: true })
   override kafkaBrokers: string[] = [];
 
+  @Setting('GRACE_SECONDS', 'how long a stopping service waits for what is under way')
+  @IsNumber()
+  @Min(0)
+  @Max(3_600)
+  graceSeconds: number = 25;
+
+  @Setting('HEALTH_PORT', 'port for /livez and /readyz; 0: a free one')
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  healthPort: number = 8_080;
+
+  @Setting('METRICS_PORT', 'port for /metrics; 0: a free one')
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  metricsPort: number = 9_464;
+
+  @Setting('HEALTH_HOST', 'address that the ports for health and metrics listen on')
+  @IsString()
+  healthHost: string = '0.0.0.0';
+}
+
+/** What every stage of the pipeline has. */
+export class ServiceConfig extends ProcessConfig {
   @Setting('CONCURRENCY', 'pieces of work that one replica does at once')
   @IsInt()
   @Min(1)
@@ -183,28 +208,6 @@ export class ServiceConfig extends StoresConfig {
   @Min(1)
   @Max(100)
   workAttempts: number = 8;
-
-  @Setting('GRACE_SECONDS', 'how long a stopping service waits for work under way')
-  @IsNumber()
-  @Min(0)
-  @Max(3_600)
-  graceSeconds: number = 25;
-
-  @Setting('HEALTH_PORT', 'port for /livez and /readyz; 0: a free one')
-  @IsInt()
-  @Min(0)
-  @Max(65_535)
-  healthPort: number = 8_080;
-
-  @Setting('METRICS_PORT', 'port for /metrics; 0: a free one')
-  @IsInt()
-  @Min(0)
-  @Max(65_535)
-  metricsPort: number = 9_464;
-
-  @Setting('HEALTH_HOST', 'address that the ports for health and metrics listen on')
-  @IsString()
-  healthHost: string = '0.0.0.0';
 
   @Setting('SCRATCH_DIR', 'folder for files under way; must have room for a batch or a day of listens')
   @IsString()

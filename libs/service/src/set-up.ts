@@ -52,8 +52,7 @@ async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<strin
 
 async function setUpTables({ dynamo }: Stores, config: StoresConfig): Promise<string[]> {
   const tables = [pipelineRunsTable(config.runsTable), kpiTable(config.kpiTable)];
-  const created = await Promise.all(tables.map((table) => ensureTable(dynamo, table)));
-  return tables.flatMap(({ TableName = '' }, i) => (created[i] ? [TableName] : []));
+  return (await Promise.all(tables.map((table) => ensureTable(dynamo, table)))).flat();
 }
 
 function notFound(error: unknown): false {

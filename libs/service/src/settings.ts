@@ -69,3 +69,14 @@ export function loadSettings<T extends object>(type: new () => T, env: NodeJS.Pr
   if (problems.length > 0) throw new WrongSettings(problems);
   return config;
 }
+
+/** Settings of a service; wrong ones end the process at once, all of them named. */
+export function settingsOrExit<T>(service: string, load: () => T): T {
+  try {
+    return load();
+  } catch (error) {
+    if (!(error instanceof WrongSettings)) throw error;
+    process.stderr.write(`${service} does not start: ${error.message}\n`);
+    process.exit(2);
+  }
+}

@@ -8,10 +8,11 @@ import { NestFactory } from '@nestjs/core';
 import { throwError } from 'rxjs';
 import { Health } from './health';
 import { type Logger, nestLogger, serviceLogger } from './logger';
-import { Metrics } from './metrics';
+import { endOnSignals } from './end-on-signals';
+import { StageMetrics } from './metrics';
 import { openScratch } from './scratch';
 import type { ServiceConfig } from './service-config';
-import { WrongSettings, loadSettings } from './settings';
+import { loadSettings, settingsOrExit } from './settings';
 import { type Stores, openStores } from './stores';
 import { Tracing } from './tracing';
 import { watchRuns } from './watch-runs';
@@ -37,7 +38,7 @@ export class StageRuntime<C extends ServiceConfig = ServiceConfig> {
     readonly stores: Stores,
     readonly outbox: Outbox,
     readonly logger: Logger,
-    readonly metrics: Metrics,
+    readonly metrics: StageMetrics,
     readonly tracing: Tracing,
     /** Removed when the service ends. */
     readonly scratch: string,
@@ -93,19 +94,12 @@ export async function startStage(
   stageModule: Type,
   performer: Type<StagePerformer>,
 ): Promise<void> {
-  let config: ServiceConfig;
-  try {
-    config = loadSettings(configType, process.env);
-  } catch (error) {
-    if (!(error instanceof WrongSettings)) throw error;
-    process.stderr.write(`${stage} does not start: ${error.message}\n`);
-    process.exit(2);
-  }
+  const config = settingsOrExit(stage, () => loadSettings(configType, process.env));
   const logger = serviceLogger(stage, config.logLevel);
   const stores = openStores(config, `music-${stage}`, logger);
   const outbox = new Outbox(stores.kafka, stage, stores.runs.outbox, logger);
   const scratch = await openScratch(config.scratchDir, stage);
-  const metrics = new Metrics(stage);
+  const metrics = new StageMetrics(stage);
   const tracing = new Tracing(stage, process.env);
   stores.runs.onTransition = (state, runId) => metrics.observeState(state, runKind(runId));
   const transport = new KafkaTransport(
@@ -145,9 +139,7 @@ export async function startStage(
     async () => [[{}, worker.stalled]],
   );
   if (stage === 'sensor') watchRuns(metrics, stores.runs);
-  let stopping: Promise<void> | undefined;
-  const stop = async (signal: string) => {
-    logger.info({ signal }, 'stopping');
+  endOnSignals(logger, async () => {
     await transport.close();
     await Promise.all([worker.stop(config.graceSeconds * 1_000), work.close()]);
     await outbox
@@ -160,22 +152,6 @@ export async function startStage(
     await app.close();
     stores.close();
     await rm(scratch, { recursive: true, force: true });
-    logger.info({}, 'stopped');
-  };
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      stopping ??= stop(signal).then(
-        () => process.exit(0),
-        (error: unknown) => {
-          logger.fatal({ error: describeError(error) }, 'could not stop in order');
-          process.exit(1);
-        },
-      );
-    });
-  }
-  process.on('unhandledRejection', (error) => {
-    logger.fatal({ error: describeError(error) }, 'unhandled rejection; the process ends and is started again');
-    process.exit(1);
   });
 
   const healthPort = await health.listen(config.healthHost, config.healthPort);

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { KpiTable } from '@music/kpis';
+import { KpiHistory, KpiTable } from '@music/kpis';
 import { type Kafka, type Log, type SASLOptions, kafkaClient } from '@music/messaging';
 import { RunStore } from '@music/runs';
 import { ObjectStore } from '@music/storage';
@@ -18,6 +18,7 @@ export interface Stores {
   readonly objects: ObjectStore;
   readonly runs: RunStore;
   readonly kpis: KpiTable;
+  readonly history: KpiHistory;
   /** Throws WrongSettings where the settings name no broker; what needs no Kafka does without. */
   readonly kafka: Kafka;
   close(): void;
@@ -39,6 +40,7 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
   const s3 = new S3Client({ ...aws, forcePathStyle: config.s3ForcePathStyle });
   const dynamo = new DynamoDBClient(aws);
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
+  const kpis = new KpiTable(documents, config.kpiTable);
   let kafka: Kafka | undefined;
   const connectKafka = () =>
     kafkaClient(
@@ -57,7 +59,8 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
     dynamo,
     objects: new ObjectStore(s3),
     runs: new RunStore(documents, config.runsTable),
-    kpis: new KpiTable(documents, config.kpiTable),
+    kpis,
+    history: new KpiHistory(documents, config.kpiTable, kpis),
     get kafka() {
       if (config.kafkaBrokers.length === 0)
         throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);

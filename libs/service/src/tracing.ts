@@ -5,6 +5,15 @@ import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trac
 import { describeError } from '@music/errors';
 import type { Work, WorkOutcome } from '@music/runs';
 
+/** A span under way. */
+export interface OpenSpan {
+  /** What makes others a child of it. */
+  readonly traceparent: string;
+  tell(attributes: Readonly<Record<string, string | number>>): void;
+  fail(message: string): void;
+  end(): void;
+}
+
 /**
  * Spans of a stage's work, in the trace that its messages carry, sent by OTLP where OTEL_EXPORTER_OTLP_ENDPOINT says.
  */
@@ -27,31 +36,41 @@ export class Tracing {
 
   /** Does a piece of work within a span; what it sends is a child of that. */
   async within(work: Work, perform: (work: Work) => Promise<WorkOutcome>): Promise<WorkOutcome> {
-    if (this.tracer === undefined) return perform(work);
     const { event, headers } = work;
-    const batch = 'batch' in event.data ? { 'music.batch': Number(event.data.batch) } : {};
-    const span = this.tracer.startSpan(
-      `${this.stage} ${event.topic}`,
-      {
-        kind: SpanKind.CONSUMER,
-        attributes: {
-          'music.run_id': event.data.runId,
-          ...batch,
-          'messaging.system': 'kafka',
-          'messaging.destination.name': event.topic,
-        },
-      },
-      parentOf(headers['traceparent']),
-    );
-    const { traceId, spanId } = span.spanContext();
+    const batch: Record<string, number> = 'batch' in event.data ? { 'music.batch': Number(event.data.batch) } : {};
+    const span = this.begin(`${this.stage} ${event.topic}`, SpanKind.CONSUMER, headers['traceparent'], {
+      'music.run_id': event.data.runId,
+      ...batch,
+      'messaging.system': 'kafka',
+      'messaging.destination.name': event.topic,
+    });
+    if (span === undefined) return perform(work);
     try {
-      return await perform({ ...work, headers: { ...headers, traceparent: `00-${traceId}-${spanId}-01` } });
+      return await perform({ ...work, headers: { ...headers, traceparent: span.traceparent } });
     } catch (error) {
-      span.setStatus({ code: SpanStatusCode.ERROR, message: describeError(error, 300) });
+      span.fail(describeError(error, 300));
       throw error;
     } finally {
       span.end();
     }
+  }
+
+  /** Begins a span, a child of what `traceparent` names; undefined where nothing is recorded. */
+  begin(
+    name: string,
+    kind: SpanKind,
+    traceparent: string | undefined,
+    attributes: Readonly<Record<string, string | number>>,
+  ): OpenSpan | undefined {
+    const span = this.tracer?.startSpan(name, { kind, attributes: { ...attributes } }, parentOf(traceparent));
+    if (span === undefined) return undefined;
+    const { traceId, spanId } = span.spanContext();
+    return {
+      traceparent: `00-${traceId}-${spanId}-01`,
+      tell: (more) => void span.setAttributes({ ...more }),
+      fail: (message) => void span.setStatus({ code: SpanStatusCode.ERROR, message }),
+      end: () => span.end(),
+    };
   }
 
   /** Sends what was not sent yet. */

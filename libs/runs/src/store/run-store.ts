@@ -1,8 +1,9 @@
 import { type DynamoDBDocumentClient, QueryCommand } from '@aws-sdk/lib-dynamodb';
-import type { Stage } from '@music/events';
+import type { RunKind, Stage } from '@music/events';
 import type { OutboxMessage } from '../outbox-message';
 import { type Run, type RunState, TRANSITIONS } from '../run';
 import { ArrivalStore } from './arrival-store';
+import { type Ask, AskStore } from './ask-store';
 import { BatchStore } from './batch-store';
 import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
@@ -12,6 +13,22 @@ import { LAKE_TURN, TurnStore } from './turn-store';
 import { WorkStore } from './work-store';
 
 const runKey = (runId: string): Key => ({ pk: `run#${runId}`, sk: 'run' });
+
+/** A place in the list of runs. */
+export type RunPlace = Pick<Run, 'runId' | 'requestedAt'>;
+
+export interface RunsAsked {
+  readonly limit: number;
+  readonly from?: string;
+  readonly to?: string;
+  readonly after?: RunPlace;
+  readonly where?: { readonly state?: RunState; readonly kind?: RunKind };
+}
+
+export interface RunsPage {
+  readonly runs: readonly Run[];
+  readonly next?: RunPlace;
+}
 
 interface StateUpdate {
   readonly UpdateExpression: string;
@@ -43,6 +60,7 @@ export class RunStore {
   readonly turns: TurnStore;
   readonly progress: ProgressStore;
   readonly arrivals: ArrivalStore;
+  readonly asks: AskStore;
   private readonly table: RunsTable;
 
   constructor(dynamo: DynamoDBDocumentClient, table: string) {
@@ -52,6 +70,7 @@ export class RunStore {
     this.work = new WorkStore(this.table);
     this.outbox = new OutboxStore(this.table);
     this.arrivals = new ArrivalStore(this.table);
+    this.asks = new AskStore(this.table);
     this.progress = new ProgressStore(this.table);
     this.turns = new TurnStore(this.table, {
       findRun: (runId) => this.findRun(runId),
@@ -61,7 +80,7 @@ export class RunStore {
 
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
   createRun(
-    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill'>,
+    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill' | 'requestedBy'>,
     now: Date,
   ): Promise<boolean> {
     return this.table.putNew({
@@ -80,18 +99,44 @@ export class RunStore {
 
   /** Newest first. */
   async listRuns(limit: number): Promise<Run[]> {
-    const { Items } = await this.table.dynamo.send(
+    return [...(await this.pageOfRuns({ limit })).runs];
+  }
+
+  /**
+   * Looks at up to `limit` runs, newest first, of those that were asked for within a time (ISO 8601, UTC, both
+   * inclusive), from after a place on; gives those that fit `where`, and the place to go on from, where there is one.
+   */
+  async pageOfRuns({ limit, from = '0', to = '9', after, where = {} }: RunsAsked): Promise<RunsPage> {
+    const { state, kind } = where;
+    const filters = [
+      ...(state === undefined ? [] : ['#state = :state']),
+      ...(kind === undefined ? [] : ['begins_with(runId, :kind)']),
+    ];
+    const { Items, LastEvaluatedKey } = await this.table.dynamo.send(
       new QueryCommand({
         TableName: this.table.name,
         IndexName: 'runs_by_time',
-        KeyConditionExpression: '#list = :run',
-        ExpressionAttributeNames: { '#list': 'list' },
-        ExpressionAttributeValues: { ':run': 'run' },
+        KeyConditionExpression: '#list = :run AND requestedAt BETWEEN :from AND :to',
+        ...(filters.length === 0 ? {} : { FilterExpression: filters.join(' AND ') }),
+        ExpressionAttributeNames: { '#list': 'list', ...(state === undefined ? {} : { '#state': 'state' }) },
+        ExpressionAttributeValues: {
+          ':run': 'run',
+          ':from': from,
+          ':to': to,
+          ...(state === undefined ? {} : { ':state': state }),
+          ...(kind === undefined ? {} : { ':kind': `${kind}__` }),
+        },
         ScanIndexForward: false,
         Limit: limit,
+        ExclusiveStartKey:
+          after === undefined ? undefined : { ...runKey(after.runId), list: 'run', requestedAt: after.requestedAt },
       }),
     );
-    return (Items ?? []) as Run[];
+    const last = LastEvaluatedKey as { pk: string; requestedAt: string } | undefined;
+    return {
+      runs: (Items ?? []) as Run[],
+      next: last === undefined ? undefined : { runId: last.pk.slice('run#'.length), requestedAt: last.requestedAt },
+    };
   }
 
   /**
@@ -154,8 +199,8 @@ export class RunStore {
   /**
    * Puts a run that has ended back to the state before a stage, together with the messages that start it, and forgets
    * what that stage and those after it left. A run that is to compute its KPIs again does so in a new turn: no job of
-   * the last one is adopted, and no number is published under its version. Gives false where the run has changed
-   * meanwhile.
+   * the last one is adopted, and no number is published under its version. `ask`: what led to it, which does so once.
+   * Gives false where the run has changed meanwhile, or it was asked before.
    */
   async reopen(
     runId: string,
@@ -164,6 +209,7 @@ export class RunStore {
     stages: readonly Stage[],
     stage: Stage,
     owes: readonly OutboxMessage[],
+    ask?: Ask,
   ): Promise<boolean> {
     const computes = to !== 'published';
     const forgotten = [
@@ -189,6 +235,7 @@ export class RunStore {
         },
       },
       ...(computes ? await this.turns.lettingGo(LAKE_TURN, 1, runId) : []),
+      ...(ask === undefined ? [] : [this.asks.noting(runId, ask)]),
       ...this.table.owing(stage, owes, new Date()),
     ]);
   }

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/api', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
