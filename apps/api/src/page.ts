@@ -12,6 +12,8 @@ export function page(folders: readonly string[] = FOLDERS): RequestHandler | und
   const folder = folders.find((each) => existsSync(path.join(each, 'index.html')));
   if (folder === undefined) return undefined;
   const router = Router();
+  // Streams are sent as they come, and numbers are small: only the page is compressed.
+  router.use((request, _, next) => next(/^\/(v1(\/|$)|openapi\.json$)/.test(request.path) ? 'router' : undefined));
   router.use(compression());
   // Their names change with their content.
   router.use(
@@ -25,8 +27,7 @@ export function page(folders: readonly string[] = FOLDERS): RequestHandler | und
     }),
   );
   router.get(/.*/, (request: Request, response: Response, next) => {
-    if (!request.accepts('html') || request.path.startsWith('/v1') || path.extname(request.path) === '.json')
-      return next();
+    if (!request.accepts('html')) return next();
     response.set('Cache-Control', 'no-cache').sendFile(path.join(folder, 'index.html'));
   });
   return router;

@@ -5,6 +5,7 @@ import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from 
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
 import { addEventCommands } from './event-commands';
+import { addKeyCommands } from './key-commands';
 import { addKpiCommands } from './kpi-commands';
 import { addRunCommands } from './run-commands';
 import { UsageError, positive } from './usage';
@@ -109,6 +110,7 @@ export function cli(): Command {
   addRunCommands(program);
   addKpiCommands(program);
   addEventCommands(program);
+  addKeyCommands(program);
   for (const command of program.commands) command.exitOverride();
   return program;
 }

@@ -1,0 +1,132 @@
+import { useMemo } from 'react';
+import { Link } from 'react-router';
+import type { TopGenreRow } from '../api/client';
+import { paths, useAllGenres, useFreshness, useMe, useTopGenresOver } from '../api/queries';
+import { DayChart } from '../parts/chart';
+import { CsvButton } from '../parts/csv-button';
+import { RangeChoice, useRange } from '../parts/range';
+import { Answer, useTitle } from '../parts/states';
+import { Table } from '../parts/table';
+import { addDays, count, daysFrom, minutes } from '../parts/text';
+
+/** As many days as the API adds up all genres of. */
+const MOST_DAYS_OF_ALL = 31;
+const LINES = 5;
+
+export function GenresPage() {
+  useTitle('Genres');
+  const zone = useMe().data?.time_zone ?? 'UTC';
+  const newestDay = useFreshness().data?.newest_day?.date;
+  const { from, to, days, newest } = useRange(zone, 30);
+  const ofAll = days > MOST_DAYS_OF_ALL ? addDays(to, 1 - MOST_DAYS_OF_ALL) : from;
+  return (
+    <>
+      <h1>Genres</h1>
+      <RangeChoice days={days} to={to} newest={newest} />
+      {newestDay !== undefined && newestDay < from ? (
+        <p className="notice">
+          The newest day that was published is <Link to={`/genres?days=${days}&to=${newestDay}`}>{newestDay}</Link>,
+          before these.
+        </p>
+      ) : null}
+      <section aria-labelledby="ranks">
+        <h2 id="ranks">
+          Rank over time <CsvButton path={paths.topGenresOver(from, to)} name={`top genres ${from} ${to}`} />
+        </h2>
+        <Answer of={useTopGenresOver(from, to)} what="the ranks" empty="None of these days was published.">
+          {(rows) => <Ranks rows={rows} from={from} to={to} />}
+        </Answer>
+      </section>
+      <section aria-labelledby="all">
+        <h2 id="all">
+          All genres, {ofAll} to {to} <CsvButton path={paths.allGenres(ofAll, to)} name={`genres ${ofAll} ${to}`} />
+        </h2>
+        <Answer of={useAllGenres(ofAll, to)} what="the genres" empty="None of these days was published.">
+          {(rows) => (
+            <Table
+              caption="all genres"
+              rows={rows}
+              keyOf={({ genre }) => genre}
+              search={({ genre }) => genre}
+              sortedBy={{ column: '#', down: false }}
+              columns={[
+                { name: '#', show: ({ rank }) => rank, by: ({ rank }) => rank, numeric: true },
+                {
+                  name: 'genre',
+                  show: ({ genre }) => <Link to={`/genres/${encodeURIComponent(genre)}?to=${to}`}>{genre}</Link>,
+                  by: ({ genre }) => genre,
+                },
+                {
+                  name: 'listens',
+                  show: (row) => count(row.listen_count),
+                  by: (row) => row.listen_count,
+                  numeric: true,
+                },
+                {
+                  name: 'most listeners a day',
+                  show: (row) => count(row.max_daily_listeners),
+                  by: (row) => row.max_daily_listeners,
+                  numeric: true,
+                },
+                {
+                  name: 'minutes',
+                  show: (row) => minutes(row.total_listening_minutes),
+                  by: (row) => row.total_listening_ms,
+                  numeric: true,
+                },
+                { name: 'days', show: (row) => count(row.days), by: (row) => row.days, numeric: true },
+              ]}
+            />
+          )}
+        </Answer>
+      </section>
+    </>
+  );
+}
+
+/** The genres that were among the first five most often. */
+function Ranks({
+  rows,
+  from,
+  to,
+}: {
+  readonly rows: readonly TopGenreRow[];
+  readonly from: string;
+  readonly to: string;
+}) {
+  const days = useMemo(() => daysFrom(from, to), [from, to]);
+  const series = useMemo(() => {
+    const often = new Map<string, number>();
+    for (const { genre, rank } of rows) often.set(genre, (often.get(genre) ?? 0) + 6 - rank);
+    const shown = [...often].sort(([a, n], [b, m]) => m - n || a.localeCompare(b)).slice(0, LINES);
+    return shown.map(([label]) => {
+      const rankOn = new Map(rows.filter(({ genre }) => genre === label).map(({ date, rank }) => [date, rank]));
+      return { label, values: days.map((day) => rankOn.get(day) ?? null) };
+    });
+  }, [rows, days]);
+  return (
+    <>
+      <DayChart
+        days={days}
+        series={series}
+        unit=""
+        ranks
+        label={`Rank of ${series.map(({ label }) => label).join(', ')} by day`}
+      />
+      <details>
+        <summary>As a table</summary>
+        <Table
+          caption="Ranks by day"
+          rows={rows.toReversed()}
+          keyOf={({ date, rank }) => `${date} ${rank}`}
+          columns={[
+            { name: 'day', show: ({ date }) => <Link to={`/days/${date}`}>{date}</Link> },
+            { name: '#', show: ({ rank }) => rank, numeric: true },
+            { name: 'genre', show: ({ genre }) => genre },
+            { name: 'listens', show: ({ listen_count }) => count(listen_count), numeric: true },
+          ]}
+        />
+      </details>
+    </>
+  );
+}
