@@ -233,7 +233,8 @@ export class LocalPipeline {
 
   /** Where an API of this pipeline, the first one or this, is to be had. Throws where it has not said so (yet). */
   apiUrl(child = this.children('api')[0]): string {
-    const port = child === undefined ? undefined : /"port":(\d+),"msg":"started"/.exec(child.lastLines(1_000))?.[1];
+    const started = new RegExp(`"pid":${child?.pid}.*"port":(\\d+)`, 'g');
+    const port = [...(child?.lastLines(1_000).matchAll(started) ?? [])].at(-1)?.[1];
     if (port === undefined) throw new Error('the API has not said where it listens');
     return `http://127.0.0.1:${port}`;
   }

@@ -95,6 +95,7 @@ export class AnswerInterceptor implements NestInterceptor {
         const csv = row !== undefined && accepted === CSV;
         if (answer instanceof Tagged) {
           response.set('ETag', `"${answer.tag}-${ROWS_FORMAT}${csv ? '-csv' : ''}"`);
+          delete request.headers['cache-control']; // whether a caller has it, If-None-Match tells alone
           if (request.fresh) {
             response.status(304);
             return undefined;
