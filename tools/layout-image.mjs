@@ -1,5 +1,5 @@
 // node tools/layout-image.mjs APP FOLDER: puts what the image of an app holds into a folder: its bundle, the native
-// library that the bundle leaves out, and for the command line its name and the samples.
+// library that the bundle leaves out, for the API the page, and for the command line its name and the samples.
 import { chmodSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -18,6 +18,8 @@ if (native !== undefined)
     cpSync(path.dirname(require.resolve(`${name}/package.json`)), path.join(to, 'node_modules', name), {
       recursive: true,
     });
+
+if (app === 'api') cpSync(path.join(root, 'apps/web/dist'), path.join(to, 'web'), { recursive: true });
 
 if (app === 'cli') {
   const command = path.join(to, 'bin', 'music-kpis');

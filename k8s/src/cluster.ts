@@ -96,6 +96,13 @@ export class ClusterPipeline {
     ).items;
   }
 
+  /** Applies manifests in the namespace. */
+  async applyManifests(...manifests: object[]): Promise<void> {
+    const file = path.join(this.overlay, 'more.json');
+    await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifests }));
+    await this.kubectl('apply', '-f', file);
+  }
+
   async ready(timeoutSeconds = 180): Promise<void> {
     await this.kubectl('rollout', 'status', 'statefulset', `--timeout=${timeoutSeconds}s`).catch(() => undefined); // not of every kubectl
     await this.kubectl('wait', '--for=condition=Available', 'deployment', '--all', `--timeout=${timeoutSeconds}s`);

@@ -6,7 +6,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { workspaceRoot } from '@music/local-stack';
 
 const root = workspaceRoot();
-const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver'];
+const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'api'];
 /** Of operators that are not part of Kubernetes. */
 const CUSTOM = new Set(['ScaledObject', 'PodMonitor', 'PrometheusRule']);
 
@@ -148,6 +148,44 @@ it('manifests and Dockerfiles have no setting that is known to be bad', () => {
     rmSync(dir, { recursive: true });
   }
 }, 120_000);
+
+it('lets callers reach the API, and nothing else, from outside the pipeline', () => {
+  for (const overlay of ['local', 'aws']) {
+    const policies = render(`k8s/overlays/${overlay}`).filter(
+      ({ kind, spec }) => kind === 'NetworkPolicy' && JSON.stringify(spec.ingress ?? '').includes('namespaceSelector'),
+    );
+    expect(policies.map(({ metadata }) => metadata.name).sort()).toEqual(['allow-api', 'allow-metrics']);
+    const api = policies.find(({ metadata }) => metadata.name === 'allow-api')?.['spec'];
+    expect(api.podSelector.matchLabels).toMatchObject({ 'app.kubernetes.io/component': 'api' });
+    expect(api.ingress).toEqual([{ from: [{ namespaceSelector: {} }], ports: [{ protocol: 'TCP', port: 8090 }] }]);
+  }
+});
+
+it.each(['ingress', 'http-route'])('component %s leads to the port of the API', (component) => {
+  const folder = path.join('k8s', '.e2e', `component-${component}`);
+  mkdirSync(path.join(root, folder), { recursive: true });
+  try {
+    writeFileSync(
+      path.join(root, folder, 'kustomization.yaml'),
+      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
+    );
+    const manifests = render(folder);
+    const way = JSON.stringify(manifests.find(({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute')?.['spec']);
+    const service = manifests.find(({ kind, metadata }) => kind === 'Service' && metadata.name === 'api')?.['spec'];
+    expect(way).toContain('"name":"api"');
+    expect(way).toContain(
+      component === 'ingress' ? `"name":"${service.ports[0].name}"` : `"port":${service.ports[0].port}`,
+    );
+    const { spec } = manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'api') ?? {};
+    expect(spec.template.spec.containers[0].ports).toContainEqual({
+      name: service.ports[0].targetPort,
+      containerPort: 8090,
+    });
+    expect(service.selector).toEqual(spec.selector.matchLabels);
+  } finally {
+    rmSync(path.join(root, folder), { recursive: true });
+  }
+});
 
 it('has dashboard and alerts about metrics that there are', () => {
   const folders = ['libs/service', ...readdirSync(path.join(root, 'apps')).map((app) => `apps/${app}`)]

@@ -169,6 +169,31 @@ describe('on Kubernetes', () => {
     }
   });
 
+  step(
+    'the page opens, and a replica of the API that goes under load costs its callers nothing but a retry',
+    async () => {
+      await pipeline.kubectl('scale', 'deployment/api', '--replicas=2');
+      await pipeline.kubectl('rollout', 'status', 'deployment/api', '--timeout=60s');
+      const page = `http://127.0.0.1:${await pipeline.forward('api', 80)}`;
+      const html = await (await fetch(page)).text();
+      const script = /<script[^>]+src="([^"]+)"/.exec(html)?.[1] ?? '';
+      expect((await fetch(`${page}${script}`)).headers.get('content-type')).toContain('javascript');
+      expect(await (await fetch(`${page}/v1/days/2026-03-02/top-genres`)).json()).toHaveLength(5);
+
+      await pipeline.applyManifests(...loadOn('http://api/v1/days/2026-03-02/top-genres', 20));
+      await pipeline.kubectl('wait', '--for=condition=Ready', 'pod/load', '--timeout=60s');
+      await new Promise((resolve) => setTimeout(resolve, 5_000));
+      const [{ metadata }] = (await pipeline.pods('app.kubernetes.io/name=api')) as [Pod];
+      await pipeline.kubectl('delete', 'pod', metadata.name);
+      await pipeline.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/load', '--timeout=120s');
+      const seen = JSON.parse(await pipeline.kubectl('logs', 'load'));
+      say(`a pod of the API deleted: ${JSON.stringify(seen)}`);
+      expect(seen).toMatchObject({ lost: 0, wrong: 0 });
+      expect(seen.answered).toBeGreaterThan(500);
+      await pipeline.kubectl('scale', 'deployment/api', '--replicas=1');
+    },
+  );
+
   step('topics can be read with kcat, and each stage left an event that fits its schema', async () => {
     for (const topic of [
       'run.requested',
@@ -340,3 +365,45 @@ describe('on Kubernetes', () => {
     expect(await days(['2026-03-01', '2026-03-02'])).toEqual(before);
   });
 });
+
+/** A pod that calls a URL for some seconds, and what lets it. */
+function loadOn(url: string, seconds: number): object[] {
+  const labels = { app: 'load' };
+  const limited = {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  };
+  const pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'load', labels },
+    spec: {
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      securityContext: { runAsNonRoot: true, runAsUser: 10_001, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'load',
+          image: 'music/cli:dev',
+          command: [
+            'node',
+            '-e',
+            readFileSync(path.join(__dirname, 'api-load.js'), 'utf8'),
+            'load',
+            url,
+            String(seconds),
+          ],
+          securityContext: limited,
+        },
+      ],
+    },
+  };
+  const policy = {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'allow-load' },
+    spec: { podSelector: { matchLabels: labels }, policyTypes: ['Egress'], egress: [{ ports: [{ port: 8_090 }] }] },
+  };
+  return [policy, pod];
+}

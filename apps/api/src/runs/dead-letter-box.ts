@@ -4,9 +4,9 @@ import { ApiRuntime } from '../api-runtime';
 import { withinPatience } from './patience';
 
 /** Reading topics takes a second, and what they hold seldom changes. */
-const GOOD_FOR_MS = 10_000;
+const GOOD_FOR_MS = 2_000;
 
-/** Dead letters that were not put back, read from Kafka at most every 10 s, however many ask. */
+/** Dead letters that were not put back, read from Kafka at most every 2 s, however many ask. */
 @Injectable()
 export class DeadLetterBox {
   private read: Promise<DeadLetter[]> | undefined;

@@ -29,7 +29,11 @@ export function LiveProvider({ children }: { readonly children: ReactNode }) {
   const queries = useQueryClient();
   useEffect(() => {
     const stream = follow('/v1/stream', {
-      onState: setConnected,
+      onState: (now) => {
+        setConnected(now);
+        // What could not be asked while the API was away.
+        if (now) void queries.refetchQueries({ predicate: ({ state }) => state.status === 'error' });
+      },
       onEvent: (event, data) => {
         setAway(event === 'away' ? (data as { detail: string }).detail : undefined);
         if (event === 'runs') setRuns(data as LiveRun[]);

@@ -26,6 +26,8 @@ const operation = <T>(path: string, enabled = true) =>
   useQuery({ queryKey: ['operation', path], queryFn: () => get<T>(path), enabled });
 
 const part = encodeURIComponent;
+/** What no stream tells of is looked for no oftener. */
+const LOOK_AGAIN_MS = 5_000;
 
 export const useMe = () => useQuery({ queryKey: ['me'], queryFn: () => get<Caller>('/v1/me') });
 export const useDays = (from: string, to: string) => kpis<DayRow[]>(pathOf('/v1/days', { from, to }));
@@ -54,7 +56,15 @@ export const useGenreDays = (genre: string, from: string, to: string) =>
   kpis<GenreDayRow[]>(paths.genreDays(genre, from, to));
 export const useTopGenresOver = (from: string, to: string) => kpis<TopGenreRow[]>(paths.topGenresOver(from, to));
 export const useFreshness = () => operation<Freshness>('/v1/freshness');
-export const useDeadLetters = (run?: string) => operation<DeadLetterRow[]>(pathOf('/v1/dead-letters', { run }));
+/** Those of a run. `expected`: there must be one, which may come a little after the run has failed. */
+export function useDeadLetters(run: string, expected: boolean) {
+  const path = pathOf('/v1/dead-letters', { run });
+  return useQuery({
+    queryKey: ['operation', path],
+    queryFn: () => get<DeadLetterRow[]>(path),
+    refetchInterval: ({ state }) => (expected && state.data?.length === 0 ? LOOK_AGAIN_MS : false),
+  });
+}
 export const useRun = (id: string) => operation<Run>(`/v1/runs/${part(id)}`);
 export const useEvents = (id: string, enabled: boolean) =>
   operation<EventRow[]>(`/v1/runs/${part(id)}/events`, enabled);

@@ -247,7 +247,7 @@ function AllGenres({
                     type="button"
                     className="small"
                     aria-expanded={genre === explained}
-                    aria-label={`Where the numbers of ${genre} come from`}
+                    aria-label={`explain ${genre}`}
                     onClick={() => explain(genre)}
                   >
                     explain

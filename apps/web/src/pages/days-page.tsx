@@ -1,11 +1,11 @@
 import { useMemo, useState } from 'react';
 import { Link, useNavigate, useSearchParams } from 'react-router';
 import { type Backfill, type DayRow, type RunRow, post } from '../api/client';
-import { paths, useDays, useFreshness, useMe, useRuns } from '../api/queries';
+import { paths, useDays, useMe, useRuns } from '../api/queries';
 import { Confirm } from '../parts/confirm';
 import { CsvButton } from '../parts/csv-button';
 import { type DayKind, HeatMap, KIND_SIGN, KIND_TEXT } from '../parts/heat-map';
-import { RangeChoice, useRange } from '../parts/range';
+import { NewestDay, RangeChoice, useRange } from '../parts/range';
 import { Answer, Failure, useTitle } from '../parts/states';
 import { count, daysFrom, isDate, plural } from '../parts/text';
 
@@ -15,7 +15,6 @@ export function DaysPage() {
   useTitle('Days');
   const me = useMe().data;
   const zone = me?.time_zone ?? 'UTC';
-  const newestDay = useFreshness().data?.newest_day?.date;
   const range = useRange(zone, 90);
   const { from, to, days, newest } = range;
   const answer = useDays(from, to);
@@ -43,12 +42,7 @@ export function DaysPage() {
     <>
       <h1>Days</h1>
       <RangeChoice days={days} to={to} newest={newest} />
-      {newestDay !== undefined && newestDay < from ? (
-        <p className="notice">
-          The newest day that was published is <Link to={`/days?days=${days}&to=${newestDay}`}>{newestDay}</Link>,
-          before these.
-        </p>
-      ) : null}
+      {answer.data?.length === 0 ? <NewestDay path="/days" days={days} /> : null}
       <Answer of={answer} what="the days">
         {(rows) => (
           <>

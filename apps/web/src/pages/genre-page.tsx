@@ -1,10 +1,10 @@
 import { useMemo } from 'react';
 import { Link, useParams } from 'react-router';
 import type { GenreDayRow } from '../api/client';
-import { paths, useFreshness, useGenreDays, useMe } from '../api/queries';
+import { paths, useGenreDays, useMe } from '../api/queries';
 import { DayChart } from '../parts/chart';
 import { CsvButton } from '../parts/csv-button';
-import { RangeChoice, useRange } from '../parts/range';
+import { NewestDay, RangeChoice, useRange } from '../parts/range';
 import { Answer, useTitle } from '../parts/states';
 import { Table } from '../parts/table';
 import { count, daysFrom, minutes } from '../parts/text';
@@ -19,20 +19,13 @@ export function GenrePage() {
   const { genre = '' } = useParams();
   useTitle(genre);
   const zone = useMe().data?.time_zone ?? 'UTC';
-  const newestDay = useFreshness().data?.newest_day?.date;
   const { from, to, days, newest } = useRange(zone, 30);
   const answer = useGenreDays(genre, from, to);
   return (
     <>
       <h1>{genre}</h1>
       <RangeChoice days={days} to={to} newest={newest} />
-      {newestDay !== undefined && newestDay < from ? (
-        <p className="notice">
-          The newest day that was published is{' '}
-          <Link to={`/genres/${encodeURIComponent(genre)}?days=${days}&to=${newestDay}`}>{newestDay}</Link>, before
-          these.
-        </p>
-      ) : null}
+      {answer.data?.length === 0 ? <NewestDay path={`/genres/${encodeURIComponent(genre)}`} days={days} /> : null}
       <Answer of={answer} what={genre} empty={`Nobody listened to ${genre} from ${from} to ${to}.`}>
         {(rows) => (
           <>

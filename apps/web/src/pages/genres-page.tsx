@@ -1,10 +1,10 @@
 import { useMemo } from 'react';
 import { Link } from 'react-router';
 import type { TopGenreRow } from '../api/client';
-import { paths, useAllGenres, useFreshness, useMe, useTopGenresOver } from '../api/queries';
+import { paths, useAllGenres, useMe, useTopGenresOver } from '../api/queries';
 import { DayChart } from '../parts/chart';
 import { CsvButton } from '../parts/csv-button';
-import { RangeChoice, useRange } from '../parts/range';
+import { NewestDay, RangeChoice, useRange } from '../parts/range';
 import { Answer, useTitle } from '../parts/states';
 import { Table } from '../parts/table';
 import { addDays, count, daysFrom, minutes } from '../parts/text';
@@ -16,24 +16,19 @@ const LINES = 5;
 export function GenresPage() {
   useTitle('Genres');
   const zone = useMe().data?.time_zone ?? 'UTC';
-  const newestDay = useFreshness().data?.newest_day?.date;
   const { from, to, days, newest } = useRange(zone, 30);
+  const ranks = useTopGenresOver(from, to);
   const ofAll = days > MOST_DAYS_OF_ALL ? addDays(to, 1 - MOST_DAYS_OF_ALL) : from;
   return (
     <>
       <h1>Genres</h1>
       <RangeChoice days={days} to={to} newest={newest} />
-      {newestDay !== undefined && newestDay < from ? (
-        <p className="notice">
-          The newest day that was published is <Link to={`/genres?days=${days}&to=${newestDay}`}>{newestDay}</Link>,
-          before these.
-        </p>
-      ) : null}
+      {ranks.data?.length === 0 ? <NewestDay path="/genres" days={days} /> : null}
       <section aria-labelledby="ranks">
         <h2 id="ranks">
           Rank over time <CsvButton path={paths.topGenresOver(from, to)} name={`top genres ${from} ${to}`} />
         </h2>
-        <Answer of={useTopGenresOver(from, to)} what="the ranks" empty="None of these days was published.">
+        <Answer of={ranks} what="the ranks" empty="None of these days was published.">
           {(rows) => <Ranks rows={rows} from={from} to={to} />}
         </Answer>
       </section>

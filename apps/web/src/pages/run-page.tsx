@@ -39,7 +39,7 @@ export function RunPage() {
 
 function RunDetails({ run }: { readonly run: Run }) {
   const now = useNow(isUnderWay(run));
-  const letters = useDeadLetters(run.run_id);
+  const letters = useDeadLetters(run.run_id, run.state === 'failed');
   const operator = useMe().data?.role === 'operator';
   return (
     <>

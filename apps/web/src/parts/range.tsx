@@ -1,4 +1,5 @@
-import { useSearchParams } from 'react-router';
+import { Link, useSearchParams } from 'react-router';
+import { useFreshness } from '../api/queries';
 import { addDays, isDate, today } from './text';
 
 const LENGTHS = [7, 30, 90, 365] as const;
@@ -56,5 +57,16 @@ export function RangeChoice({
         later →
       </button>
     </div>
+  );
+}
+
+/** Where the numbers are, for who looks at days that have none. */
+export function NewestDay({ path, days }: { readonly path: string; readonly days: number }) {
+  const newest = useFreshness().data?.newest_day?.date;
+  if (newest === undefined) return null;
+  return (
+    <p className="notice">
+      The newest day that was published is <Link to={`${path}?days=${days}&to=${newest}`}>{newest}</Link>.
+    </p>
   );
 }
