@@ -8,6 +8,7 @@ import { LocalPipeline } from '@music/local-pipeline';
 import { SERVERS } from '@music/local-stack';
 import { table } from '@music/reports';
 import { labData } from '@music/testing';
+import { benchApi } from './api';
 import { benchArrivals } from './arrivals';
 import { makeBenchData } from './bench-data';
 import { type DayNumbers, floor } from './floor';
@@ -19,6 +20,7 @@ import { ROWS, type Row } from './rows';
 const OTHERS: Readonly<Record<string, (say: (text: string) => void) => Promise<void>>> = {
   arrivals: benchArrivals,
   forms: benchForms,
+  api: benchApi,
 };
 
 /** What the runs of one row came to: medians. */

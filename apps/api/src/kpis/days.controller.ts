@@ -1,8 +1,8 @@
 import type { DayItem } from '@music/kpis';
 import { explain } from '@music/reports';
-import { Controller, Get, Param, Query, Res } from '@nestjs/common';
+import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
-import type { Response } from 'express';
+import type { Request, Response } from 'express';
 import { ApiRuntime } from '../api-runtime';
 import { Needs } from '../auth/needs';
 import { AnswersRows, Tagged, taggedByVersions } from '../http/answer';
@@ -63,15 +63,15 @@ export class DaysController {
   @Get(':date')
   @ApiOperation({ operationId: 'getDay', summary: 'A day' })
   @AnswersRows(DayRow, 'One row.')
-  async day(@Param() { date }: DayParams) {
-    return this.ofDay(date, (day) => [dayRow(day, this.zone)]);
+  async day(@Param() { date }: DayParams, @Req() request: Request) {
+    return this.ofDay(date, request, async (day) => [dayRow(await day, this.zone)]);
   }
 
   @Get(':date/top-genres')
   @ApiOperation({ operationId: 'topGenresOfDay', summary: 'The most listened genres of a day' })
   @AnswersRows(TopGenreRow, 'By rank.')
-  async topGenres(@Param() { date }: DayParams, @Query() { limit }: TopGenresQuery) {
-    return this.ofDay(date, async () =>
+  async topGenres(@Param() { date }: DayParams, @Query() { limit }: TopGenresQuery, @Req() request: Request) {
+    return this.ofDay(date, request, async () =>
       (await this.stores.kpis.topGenres(date, limit)).map((item) => topGenreRow(item, this.zone)),
     );
   }
@@ -79,8 +79,8 @@ export class DaysController {
   @Get(':date/top-songs')
   @ApiOperation({ operationId: 'topSongsOfDay', summary: 'The most listened songs of each genre of a day, or of one' })
   @AnswersRows(TopSongRow, 'By genre, then by rank.')
-  async topSongs(@Param() { date }: DayParams, @Query() { genre, limit }: TopSongsQuery) {
-    return this.ofDay(date, async () =>
+  async topSongs(@Param() { date }: DayParams, @Query() { genre, limit }: TopSongsQuery, @Req() request: Request) {
+    return this.ofDay(date, request, async () =>
       (await this.stores.kpis.topSongs(date, genre, limit)).map((item) => topSongRow(item, this.zone)),
     );
   }
@@ -88,8 +88,8 @@ export class DaysController {
   @Get(':date/genres')
   @ApiOperation({ operationId: 'genresOfDay', summary: 'The numbers of every genre of a day' })
   @AnswersRows(GenreDayRow, 'By name.')
-  async genres(@Param() { date }: DayParams, @Query() { genre }: GenresQuery) {
-    return this.ofDay(date, async () => {
+  async genres(@Param() { date }: DayParams, @Query() { genre }: GenresQuery, @Req() request: Request) {
+    return this.ofDay(date, request, async () => {
       const items =
         genre === undefined ? await this.stores.kpis.genres(date) : [await this.stores.kpis.genre(date, genre)];
       const rows = items.flatMap((item) => (item === undefined ? [] : [genreDayRow(item, this.zone)]));
@@ -101,8 +101,8 @@ export class DaysController {
   @Get(':date/genres/:genre')
   @ApiOperation({ operationId: 'genreOfDay', summary: 'The numbers of a genre of a day' })
   @AnswersRows(GenreDayRow, 'One row.')
-  async genre(@Param() { date, genre }: DayGenreParams) {
-    return this.ofDay(date, async () => {
+  async genre(@Param() { date, genre }: DayGenreParams, @Req() request: Request) {
+    return this.ofDay(date, request, async () => {
       const item = await this.stores.kpis.genre(date, genre);
       if (item === undefined) throw noGenre(genre, date);
       return [genreDayRow(item, this.zone)];
@@ -146,11 +146,28 @@ export class DaysController {
     );
   }
 
-  /** Rows of a published day; known to be the same as long as its version is. */
-  private async ofDay<T>(date: string, rows: (day: DayItem) => Promise<T[]> | T[]): Promise<Tagged<T[]>> {
-    const day = await this.stores.kpis.readDay(date);
-    if (day === undefined) throw new ProblemError(404, 'day-not-published', `no KPIs of ${date} have been published`);
-    return new Tagged(`${date}-${day.version}`, () => rows(day));
+  /**
+   * Rows of a published day; known to be the same as long as its version is. Who may have them already is asked for the
+   * version first; for all others both are read at once.
+   */
+  private async ofDay<T extends { version: number }>(
+    date: string,
+    request: Request,
+    rows: (day: Promise<DayItem>) => Promise<T[]>,
+  ): Promise<Tagged<T[]>> {
+    const reading = this.stores.kpis.readDay(date).then((day) => {
+      if (day === undefined) throw new ProblemError(404, 'day-not-published', `no KPIs of ${date} have been published`);
+      return day;
+    });
+    const tag = (version: number) => `${date}-${version}`;
+    if (request.headers['if-none-match'] !== undefined)
+      return new Tagged(tag((await reading).version), () => rows(reading));
+    const found = rows(reading);
+    found.catch(() => undefined); // that there is no such day comes first
+    const day = await reading;
+    const all = await found;
+    // What was read of the rows may be older than the day.
+    return new Tagged(tag(all[0]?.version ?? day.version), () => all);
   }
 
   private get stores() {
