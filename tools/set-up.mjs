@@ -1,5 +1,5 @@
 // node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not
-// done. node tools/set-up.mjs sqs|spark|manifests: fetches what those need instead of building.
+// done. node tools/set-up.mjs sqs|spark|manifests|fuzz: fetches what those need instead of building.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -10,14 +10,22 @@ export const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const SERVERS = ['kafka', 'dynamodb', 's3'];
 
 /** Everything that `npm start` and the tests need. Ends the process with one clear message where it cannot be had. */
-export function setUp({ stack = true, build = true, queue = false, spark = false, manifests = false } = {}) {
+export function setUp({
+  stack = true,
+  build = true,
+  queue = false,
+  spark = false,
+  manifests = false,
+  fuzz = false,
+} = {}) {
   checkNode();
   if (stack) checkCommands();
   installPackages();
   if (stack) fetchStack();
   if (queue) fetchQueue();
   if (spark) fetchSpark();
-  if (manifests) fetchManifestChecks();
+  if (manifests) fetchVenvs({ manifests: 'k8s/requirements.txt', lint: 'k8s/requirements-lint.txt' });
+  if (fuzz) fetchVenvs({ fuzz: 'apps/api-end-to-end/requirements.txt' });
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
 
@@ -117,12 +125,9 @@ function fetchSpark() {
   writeFileSync(stamp, state);
 }
 
-/** What checks manifests against the schemas of Kubernetes, and looks for known-bad settings in them. */
-function fetchManifestChecks() {
-  for (const [name, pins] of [
-    ['manifests', 'k8s/requirements.txt'],
-    ['lint', 'k8s/requirements-lint.txt'],
-  ]) {
+/** Python tools, each in a virtual environment of its own: what checks manifests, and what fuzzes the API. */
+function fetchVenvs(pinsOf) {
+  for (const [name, pins] of Object.entries(pinsOf)) {
     const stamp = path.join(root, '.stack', `.${name}`);
     if (isStamped(stamp, pins)) continue;
     process.stdout.write(`fetching what ${pins} names …\n`);
@@ -162,6 +167,8 @@ function findPython() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [queue, spark, manifests] = ['sqs', 'spark', 'manifests'].map((what) => process.argv.includes(what));
-  setUp({ queue, spark, manifests, build: !queue && !spark && !manifests }); // Nx, which calls for these two, builds what it needs itself
+  const [queue, spark, manifests, fuzz] = ['sqs', 'spark', 'manifests', 'fuzz'].map((what) =>
+    process.argv.includes(what),
+  );
+  setUp({ queue, spark, manifests, fuzz, build: !queue && !spark && !manifests && !fuzz }); // Nx, which calls for these, builds what it needs itself
 }

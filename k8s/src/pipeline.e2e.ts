@@ -15,7 +15,13 @@ const BATCHES = 14;
 const ROWS_A_FILE = 26_000; // above 1 MiB, so that each is a batch of its own
 const IDLE_RSS_MIB = 150;
 // What arrives waits for the steps that ask for its run; one step has it ask by itself.
-const SETTINGS = { ARRIVALS: 'off', BATCH_MB: '1', SENSOR_QUIET_SECONDS: '1', RETRY_DELAYS_SECONDS: '1,2' };
+const SETTINGS = {
+  ARRIVALS: 'off',
+  BATCH_MB: '1',
+  SENSOR_QUIET_SECONDS: '1',
+  RETRY_DELAYS_SECONDS: '1,2',
+  API_RATE_LIMIT: '1000000',
+};
 
 /** The pipeline on a cluster. Each test goes on where the one before it left the namespace. */
 describe('on Kubernetes', () => {

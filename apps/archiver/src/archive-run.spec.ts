@@ -45,7 +45,10 @@ describe('archiving a run', () => {
     await s3.send(
       new PutBucketVersioningCommand({ Bucket: 'versioned', VersioningConfiguration: { Status: 'Enabled' } }),
     );
-    archive = new ArchiveRun({ stores: { objects, runs }, metrics: new StageMetrics('archiver') } as StageRuntime, config);
+    archive = new ArchiveRun(
+      { stores: { objects, runs }, metrics: new StageMetrics('archiver') } as StageRuntime,
+      config,
+    );
   });
   afterAll(() => stack.stop());
   beforeEach(() => {

@@ -113,7 +113,7 @@ export class AnswerInterceptor implements NestInterceptor {
 const isStream = (request: Request): boolean => request.path.endsWith('/stream');
 
 /** RFC 4180. A cell that a spreadsheet would take for a formula gets a `'` before it. */
-function toCsv(row: RowClass, rows: readonly object[]): string {
+export function toCsv(row: RowClass, rows: readonly object[]): string {
   const columns = columnsOf(row).map(({ name }) => name);
   return stringify([...rows], {
     header: true,

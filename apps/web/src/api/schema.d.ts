@@ -4,2282 +4,2279 @@
  */
 
 export interface paths {
-  '/v1/days': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Published days, ascending; at most 367 at once */
+        get: operations["listDays"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Published days, ascending; at most 367 at once */
-    get: operations['listDays'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A day */
+        get: operations["getDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** A day */
-    get: operations['getDay'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}/top-genres': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}/top-genres": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The most listened genres of a day */
+        get: operations["topGenresOfDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The most listened genres of a day */
-    get: operations['topGenresOfDay'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}/top-songs': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}/top-songs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The most listened songs of each genre of a day, or of one */
+        get: operations["topSongsOfDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The most listened songs of each genre of a day, or of one */
-    get: operations['topSongsOfDay'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}/genres': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}/genres": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The numbers of every genre of a day */
+        get: operations["genresOfDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The numbers of every genre of a day */
-    get: operations['genresOfDay'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}/genres/{genre}': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}/genres/{genre}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The numbers of a genre of a day */
+        get: operations["genreOfDay"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The numbers of a genre of a day */
-    get: operations['genreOfDay'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/days/{date}/genres/{genre}/explain': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/days/{date}/genres/{genre}/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where the numbers of a genre of a day come from: the files of each run that has listens of the day */
+        get: operations["explain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Where the numbers of a genre of a day come from: the files of each run that has listens of the day */
-    get: operations['explain'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/genres': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/genres": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All genres of some days, together; at most 31 days */
+        get: operations["listGenres"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** All genres of some days, together; at most 31 days */
-    get: operations['listGenres'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/genres/{genre}/days': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/genres/{genre}/days": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The numbers of a genre, day by day; at most 367 days */
+        get: operations["genreOverTime"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The numbers of a genre, day by day; at most 367 days */
-    get: operations['genreOverTime'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/top-genres': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/top-genres": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The first genres of each day; at most 367 days */
+        get: operations["topGenresOverTime"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The first genres of each day; at most 367 days */
-    get: operations['topGenresOverTime'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/stream': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs as they move, and days as they are published */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Runs as they move, and days as they are published */
-    get: operations['stream'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}/stream': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A run as it moves */
+        get: operations["streamRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** A run as it moves */
-    get: operations['streamRun'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs, newest first */
+        get: operations["listRuns"];
+        put?: never;
+        /** Ask for a run */
+        post: operations["askForRun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Runs, newest first */
-    get: operations['listRuns'];
-    put?: never;
-    /** Ask for a run */
-    post: operations['askForRun'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All that a run can tell but its files */
+        get: operations["getRun"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** All that a run can tell but its files */
-    get: operations['getRun'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}/files': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What became of the files that a run found */
+        get: operations["listFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** What became of the files that a run found */
-    get: operations['listFiles'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}/events': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The stage events of a run, as the topics still keep them */
+        get: operations["listEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** The stage events of a run, as the topics still keep them */
-    get: operations['listEvents'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/dead-letters': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages that a stage gave up on and nobody put back */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Messages that a stage gave up on and nobody put back */
-    get: operations['listDeadLetters'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/freshness': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/freshness": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the numbers are, and what waits */
+        get: operations["freshness"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** How far the numbers are, and what waits */
-    get: operations['freshness'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/me': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who the API takes the caller for */
+        get: operations["whoAmI"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    /** Who the API takes the caller for */
-    get: operations['whoAmI'];
-    put?: never;
-    post?: never;
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/backfills': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/backfills": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for days of the lake to be computed again, with songs and users as they are now; or only for which */
+        post: operations["askForBackfill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    get?: never;
-    put?: never;
-    /** Ask for days of the lake to be computed again, with songs and users as they are now; or only for which */
-    post: operations['askForBackfill'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}/rerun': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a run that was rejected or failed to begin again, with what its earlier stages left */
+        post: operations["askForRerun"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    get?: never;
-    put?: never;
-    /** Ask for a run that was rejected or failed to begin again, with what its earlier stages left */
-    post: operations['askForRerun'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
-  '/v1/runs/{id}/replay': {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
+    "/v1/runs/{id}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for the dead letters of a run to be put back, so that it goes on */
+        post: operations["askForReplay"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
     };
-    get?: never;
-    put?: never;
-    /** Ask for the dead letters of a run to be put back, so that it goes on */
-    post: operations['askForReplay'];
-    delete?: never;
-    options?: never;
-    head?: never;
-    patch?: never;
-    trace?: never;
-  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
-  schemas: {
-    DayRow: {
-      /**
-       * Format: date
-       * @description The day, YYYY-MM-DD, of `time_zone`.
-       */
-      date: string;
-      /** @description Listens. */
-      listen_count: number;
-      /** @description Listeners, each counted once. */
-      unique_listeners: number;
-      /** @description Genres that were listened to. */
-      genre_count: number;
-      /** @description Of the day’s numbers: a later publishing has a higher one. */
-      version: number;
-      /**
-       * Format: date-time
-       * @description When it was computed.
-       */
-      computed_at: string;
-      /** @description The run that computed it. */
-      run_id: string;
-      /** @description What computed it. */
-      engine: string;
-      /** @description Hash of the SQL that computed it. */
-      sql_version: string;
-      /** @description Hash of the songs it was computed with. */
-      songs_version: string;
-      /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
-      time_zone: string;
+    schemas: {
+        DayRow: {
+            /**
+             * Format: date
+             * @description The day, YYYY-MM-DD, of `time_zone`.
+             */
+            date: string;
+            /** @description Listens. */
+            listen_count: number;
+            /** @description Listeners, each counted once. */
+            unique_listeners: number;
+            /** @description Genres that were listened to. */
+            genre_count: number;
+            /** @description Of the day’s numbers: a later publishing has a higher one. */
+            version: number;
+            /**
+             * Format: date-time
+             * @description When it was computed.
+             */
+            computed_at: string;
+            /** @description The run that computed it. */
+            run_id: string;
+            /** @description What computed it. */
+            engine: string;
+            /** @description Hash of the SQL that computed it. */
+            sql_version: string;
+            /** @description Hash of the songs it was computed with. */
+            songs_version: string;
+            /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
+            time_zone: string;
+        };
+        TopGenreRow: {
+            /**
+             * Format: date
+             * @description The day, YYYY-MM-DD, of `time_zone`.
+             */
+            date: string;
+            /** @description 1: the most listened. */
+            rank: number;
+            /** @description Its name. */
+            genre: string;
+            /** @description Listens. */
+            listen_count: number;
+            /** @description Of the day’s numbers: a later publishing has a higher one. */
+            version: number;
+            /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
+            time_zone: string;
+        };
+        TopSongRow: {
+            /**
+             * Format: date
+             * @description The day, YYYY-MM-DD, of `time_zone`.
+             */
+            date: string;
+            /** @description Name of the genre. */
+            genre: string;
+            /** @description 1: the most listened of the genre. */
+            rank: number;
+            /** @description Id of the track. */
+            track_id: string;
+            /** @description Its name. */
+            song: string;
+            /** @description Who made it. */
+            artists: string;
+            /** @description Listens. */
+            listen_count: number;
+            /** @description Of the day’s numbers: a later publishing has a higher one. */
+            version: number;
+            /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
+            time_zone: string;
+        };
+        GenreDayRow: {
+            /**
+             * Format: date
+             * @description The day, YYYY-MM-DD, of `time_zone`.
+             */
+            date: string;
+            /** @description Its name. */
+            genre: string;
+            /** @description Listens. */
+            listen_count: number;
+            /** @description Listeners, each counted once. */
+            unique_listeners: number;
+            /** @description Listening time, in milliseconds. */
+            total_listening_ms: number;
+            /** @description Listening time, in minutes, rounded to 0.01. */
+            total_listening_minutes: number;
+            /** @description Listening time a listener, in minutes, rounded to 0.01. */
+            avg_listening_minutes_per_user: number;
+            /** @description Of the day’s numbers: a later publishing has a higher one. */
+            version: number;
+            /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
+            time_zone: string;
+        };
+        LineageFileRow: {
+            /** @description The run that brought the file in. */
+            run_id: string;
+            /** @description Its key in the source bucket. */
+            key: string;
+            /** @description Its etag and time. */
+            version: string;
+            /** @description Its version, where the bucket keeps versions. */
+            version_id?: string;
+            /** @description Hash of its content. */
+            sha256?: string;
+            /** @description Where it is now. */
+            now_at?: string;
+            /** @description Bytes of the object of the lake that its listens are in, with those of other files. */
+            lake_bytes: number;
+        };
+        GenreRow: {
+            /** @description Its name. */
+            genre: string;
+            /** @description 1: the most listened on these days. */
+            rank: number;
+            /** @description Days on which it was listened to. */
+            days: number;
+            /** @description Listens on these days. */
+            listen_count: number;
+            /** @description The most listeners that one of these days had. */
+            max_daily_listeners: number;
+            /** @description Listening time, in milliseconds. */
+            total_listening_ms: number;
+            /** @description Listening time, in minutes, rounded to 0.01. */
+            total_listening_minutes: number;
+            /**
+             * Format: date
+             * @description The first of these days that has it.
+             */
+            first_date: string;
+            /**
+             * Format: date
+             * @description The last of these days that has it.
+             */
+            last_date: string;
+            /** @description The highest version of these days. */
+            version: number;
+            /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
+            time_zone: string;
+        };
+        RunRowModel: {
+            /** @description Its id. */
+            run_id: string;
+            /**
+             * @description What asked for it.
+             * @enum {string}
+             */
+            kind: "scheduled" | "manual" | "arrival" | "backfill";
+            /**
+             * Format: date
+             * @description The day it is for; its files may be of others.
+             */
+            logical_date: string;
+            /**
+             * @description Where it stands; the last four end it.
+             * @enum {string}
+             */
+            state: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            requested_at: string;
+            /** @description Who asked, where that is known. */
+            requested_by?: string;
+            /**
+             * Format: date-time
+             * @description When its last stage so far ended.
+             */
+            ended_at?: string;
+            /** @description From the request to `ended_at`, in seconds. */
+            seconds?: number;
+            /** @description Rows of the files that passed. */
+            rows_read?: number;
+            /** @description Distinct listens that were new. */
+            rows_kept?: number;
+            /** @description Rows that do not count. */
+            rows_rejected?: number;
+            /** @description Files that count and are in the archive. */
+            files_archived?: number;
+            /** @description Files that were rejected. */
+            files_rejected?: number;
+            /** @description Days that it published. */
+            days?: number;
+            /** @description Version of the numbers that it published. */
+            version?: number;
+            /** @description What computed them. */
+            engine?: string;
+            /** @description The first reason why it was skipped, rejected or failed. */
+            reason?: string;
+        };
+        NotesModel: {
+            unknownTrackListens?: number;
+            unknownUserListens?: number;
+            unreadableDurations?: number;
+        };
+        JobModel: {
+            engine: string;
+            jobRunId?: string;
+            /** @description Why the engine takes no job now. */
+            waiting?: string;
+            /** @description Where its logs are. */
+            logs?: string;
+            seconds?: number;
+            /** Format: date-time */
+            endedAt?: string;
+            message?: string;
+        };
+        DaysModel: {
+            /** Format: date */
+            from: string;
+            /** Format: date */
+            to: string;
+        };
+        StageModel: {
+            /** @enum {string} */
+            stage: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
+            /** Format: date-time */
+            started_at?: string;
+            /** Format: date-time */
+            ended_at?: string;
+            /** @description From its first start to its last end. */
+            seconds?: number;
+        };
+        BatchModel: {
+            batch: number;
+            /** @enum {string} */
+            state: "sensed" | "combined" | "judged";
+            files_passed?: number;
+            files_rejected?: number;
+            rows_read?: number;
+        };
+        RateModel: {
+            amount: number;
+            /** @enum {string} */
+            unit: "bytes" | "days" | "files";
+        };
+        ProgressModel: {
+            /** @enum {string} */
+            stage: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
+            /** @description How much of the stage is done. */
+            share: number;
+            per_second?: components["schemas"]["RateModel"];
+            /** @description Once it can be told. */
+            seconds_left?: number;
+        };
+        StalledModel: {
+            /** @enum {string} */
+            stage: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
+            /** Format: date-time */
+            since: string;
+        };
+        AskModel: {
+            id: string;
+            /** @enum {string} */
+            what: "rerun" | "replay";
+            /** @description Who asked. */
+            by: string;
+            /**
+             * Format: date-time
+             * @description When it was carried out.
+             */
+            at: string;
+            /** @enum {string} */
+            fromStage?: "combiner" | "validator" | "glue-trigger" | "archiver";
+            /** @description Dead letters that were put back. */
+            replayed?: number;
+            /** @description Why it was not carried out. */
+            refused?: string;
+        };
+        RunModel: {
+            /** @description Its id. */
+            run_id: string;
+            /**
+             * @description What asked for it.
+             * @enum {string}
+             */
+            kind: "scheduled" | "manual" | "arrival" | "backfill";
+            /**
+             * Format: date
+             * @description The day it is for; its files may be of others.
+             */
+            logical_date: string;
+            /**
+             * @description Where it stands; the last four end it.
+             * @enum {string}
+             */
+            state: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+            /**
+             * Format: date-time
+             * @description When it was asked for.
+             */
+            requested_at: string;
+            /** @description Who asked, where that is known. */
+            requested_by?: string;
+            /**
+             * Format: date-time
+             * @description When its last stage so far ended.
+             */
+            ended_at?: string;
+            /** @description From the request to `ended_at`, in seconds. */
+            seconds?: number;
+            /** @description Rows of the files that passed. */
+            rows_read?: number;
+            /** @description Distinct listens that were new. */
+            rows_kept?: number;
+            /** @description Rows that do not count. */
+            rows_rejected?: number;
+            /** @description Files that count and are in the archive. */
+            files_archived?: number;
+            /** @description Files that were rejected. */
+            files_rejected?: number;
+            /** @description Days that it published. */
+            days?: number;
+            /** @description Version of the numbers that it published. */
+            version?: number;
+            /** @description What computed them. */
+            engine?: string;
+            /** @description The first reason why it was skipped, rejected or failed. */
+            reason?: string;
+            /** @description Why it was skipped, rejected or failed. */
+            reasons: string[];
+            /** @description Rows that do not count, by reason. */
+            rejected_rows: {
+                [key: string]: number;
+            };
+            notes?: components["schemas"]["NotesModel"];
+            job?: components["schemas"]["JobModel"];
+            /** @description The days that it published. */
+            dates: string[];
+            /** @description The days that a backfill is to compute again. */
+            backfill?: components["schemas"]["DaysModel"];
+            stages: components["schemas"]["StageModel"][];
+            /** @description The first 1,000. */
+            batches: components["schemas"]["BatchModel"][];
+            batch_count: number;
+            /** @description How far the stage is that works on it. */
+            progress?: components["schemas"]["ProgressModel"];
+            /** @description Stages whose work on it gets nowhere. */
+            stalled?: components["schemas"]["StalledModel"][];
+            /** @description Where it can be begun again. */
+            rerun_stages: ("combiner" | "validator" | "glue-trigger" | "archiver")[];
+            /** @description What was asked of it once it had ended. */
+            asks: components["schemas"]["AskModel"][];
+        };
+        FileRowModel: {
+            /** @description Its key in the source bucket. */
+            key: string;
+            /**
+             * @description What became of it.
+             * @enum {string}
+             */
+            state: "left" | "taken" | "passed" | "archived" | "rejected" | "changed" | "released";
+            /** @description Why. */
+            reason?: string;
+            /** @description More of why. */
+            detail?: string;
+            /** @description What to do. */
+            what_to_do?: string;
+            /** @description What it is, as `CSV` or `JSON lines, gzip`. */
+            form?: string;
+            /** @description The file that had the same content first. */
+            copy_of?: string;
+            /** @description Where it is now. */
+            moved_to?: string;
+            /** @description Its rows. */
+            rows_read?: number;
+            /** @description Those that do not count. */
+            rows_rejected?: number;
+        };
+        EventRowModel: {
+            /**
+             * Format: date-time
+             * @description When its topic got it.
+             */
+            at: string;
+            /** @description Its topic. */
+            topic: string;
+            /** @description Its key. */
+            key: string;
+            /** @description Partition of the topic. */
+            partition: number;
+            /** @description Offset in the partition. */
+            offset: string;
+            /** @description The event, as it stands in the topic. */
+            event: string;
+        };
+        DeadLetterRowModel: {
+            /** @description The stage that gave up on it. */
+            stage: string;
+            /** @description The topic it came from. */
+            topic: string;
+            /** @description Its key: a run, or a batch of one. */
+            key: string;
+            /** @description When. */
+            at: string;
+            /** @description Why. */
+            reason: string;
+        };
+        FreshDayModel: {
+            /** Format: date */
+            date: string;
+            version: number;
+            /** Format: date-time */
+            computed_at: string;
+        };
+        FreshnessModel: {
+            /** Format: date-time */
+            now: string;
+            /** @description The zone whose calendar days the KPIs are of. */
+            time_zone: string;
+            last_completed_run?: components["schemas"]["RunRowModel"];
+            /** @description The newest day that was published. */
+            newest_day?: components["schemas"]["FreshDayModel"];
+            /** @description The newest of them that is over. */
+            newest_complete_day?: components["schemas"]["FreshDayModel"];
+            /** @description Of the newest 100 runs. */
+            runs_under_way: number;
+            /** @description Stream files that no run has taken. */
+            files_waiting: number;
+            /** @description Whether there are more objects than the 1,000 that were looked at. */
+            more_files: boolean;
+            /** @description Dead letters that were not put back; missing while Kafka does not answer. */
+            dead_letters?: number;
+        };
+        CallerModel: {
+            name: string;
+            /** @enum {string} */
+            role: "reader" | "operator";
+            /** @description The zone whose calendar days the KPIs are of. */
+            time_zone: string;
+        };
+        RunBody: {
+            /**
+             * Format: date
+             * @description Its logical date (default: yesterday in KPI_TIME_ZONE).
+             */
+            date?: string;
+            /**
+             * @description Judge the source as it is now: without files the run is skipped at once, not at its deadline.
+             * @default false
+             */
+            now: boolean;
+            /**
+             * @description The run of the schedule: one a date, however often it is asked for.
+             * @default false
+             */
+            scheduled: boolean;
+            /**
+             * @description Take files, too, that earlier runs took or rejected; no listen counts twice.
+             * @default false
+             */
+            force: boolean;
+        };
+        AskedModel: {
+            /** @description The run that was asked for, or about. */
+            run_id: string;
+            /** @description Identifies what was asked of the run; `asks` of the run tells of it. */
+            ask_id?: string;
+        };
+        BackfillBody: {
+            /**
+             * Format: date
+             * @description First day.
+             */
+            from: string;
+            /**
+             * Format: date
+             * @description Last day.
+             */
+            to: string;
+            /**
+             * @description Only tell which days that would be.
+             * @default false
+             */
+            dry_run: boolean;
+        };
+        BackfillDayModel: {
+            /** Format: date */
+            date: string;
+            /** @description As it is served now. */
+            listen_count?: number;
+            /** @description Of what is served now. */
+            version?: number;
+            /** @description What computed it. */
+            run_id?: string;
+        };
+        BackfillModel: {
+            /** @description The run that was asked for; missing where it was only tried out. */
+            run_id?: string;
+            /** @description The days that are, or would be, computed again. */
+            days: components["schemas"]["BackfillDayModel"][];
+            /** @description Their listens, as they are served now. */
+            listen_count: number;
+        };
+        RerunBody: {
+            /**
+             * @description Where to begin.
+             * @enum {string}
+             */
+            from_stage: "combiner" | "validator" | "glue-trigger" | "archiver";
+        };
+        FieldProblem: {
+            /** @description The parameter or field that is wrong. */
+            field: string;
+            /** @description What is wrong with it. */
+            detail: string;
+        };
+        Problem: {
+            /** @description `about:blank`, or a URN that names the kind of problem. */
+            type: string;
+            /** @description The same for every problem of a kind. */
+            title: string;
+            /** @description The status of the response. */
+            status: number;
+            /** @description What went wrong, and what to do. */
+            detail?: string;
+            /** @description The path that was asked for. */
+            instance: string;
+            /** @description What is wrong with the request, field by field. */
+            errors?: components["schemas"]["FieldProblem"][];
+        };
     };
-    TopGenreRow: {
-      /**
-       * Format: date
-       * @description The day, YYYY-MM-DD, of `time_zone`.
-       */
-      date: string;
-      /** @description 1: the most listened. */
-      rank: number;
-      /** @description Its name. */
-      genre: string;
-      /** @description Listens. */
-      listen_count: number;
-      /** @description Of the day’s numbers: a later publishing has a higher one. */
-      version: number;
-      /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
-      time_zone: string;
-    };
-    TopSongRow: {
-      /**
-       * Format: date
-       * @description The day, YYYY-MM-DD, of `time_zone`.
-       */
-      date: string;
-      /** @description Name of the genre. */
-      genre: string;
-      /** @description 1: the most listened of the genre. */
-      rank: number;
-      /** @description Id of the track. */
-      track_id: string;
-      /** @description Its name. */
-      song: string;
-      /** @description Who made it. */
-      artists: string;
-      /** @description Listens. */
-      listen_count: number;
-      /** @description Of the day’s numbers: a later publishing has a higher one. */
-      version: number;
-      /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
-      time_zone: string;
-    };
-    GenreDayRow: {
-      /**
-       * Format: date
-       * @description The day, YYYY-MM-DD, of `time_zone`.
-       */
-      date: string;
-      /** @description Its name. */
-      genre: string;
-      /** @description Listens. */
-      listen_count: number;
-      /** @description Listeners, each counted once. */
-      unique_listeners: number;
-      /** @description Listening time, in milliseconds. */
-      total_listening_ms: number;
-      /** @description Listening time, in minutes, rounded to 0.01. */
-      total_listening_minutes: number;
-      /** @description Listening time a listener, in minutes, rounded to 0.01. */
-      avg_listening_minutes_per_user: number;
-      /** @description Of the day’s numbers: a later publishing has a higher one. */
-      version: number;
-      /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
-      time_zone: string;
-    };
-    LineageFileRow: {
-      /** @description The run that brought the file in. */
-      run_id: string;
-      /** @description Its key in the source bucket. */
-      key: string;
-      /** @description Its etag and time. */
-      version: string;
-      /** @description Its version, where the bucket keeps versions. */
-      version_id?: string;
-      /** @description Hash of its content. */
-      sha256?: string;
-      /** @description Where it is now. */
-      now_at?: string;
-      /** @description Bytes of the object of the lake that its listens are in, with those of other files. */
-      lake_bytes: number;
-    };
-    GenreRow: {
-      /** @description Its name. */
-      genre: string;
-      /** @description 1: the most listened on these days. */
-      rank: number;
-      /** @description Days on which it was listened to. */
-      days: number;
-      /** @description Listens on these days. */
-      listen_count: number;
-      /** @description The most listeners that one of these days had. */
-      max_daily_listeners: number;
-      /** @description Listening time, in milliseconds. */
-      total_listening_ms: number;
-      /** @description Listening time, in minutes, rounded to 0.01. */
-      total_listening_minutes: number;
-      /**
-       * Format: date
-       * @description The first of these days that has it.
-       */
-      first_date: string;
-      /**
-       * Format: date
-       * @description The last of these days that has it.
-       */
-      last_date: string;
-      /** @description The highest version of these days. */
-      version: number;
-      /** @description The zone whose calendar days these are (KPI_TIME_ZONE). */
-      time_zone: string;
-    };
-    RunRowModel: {
-      /** @description Its id. */
-      run_id: string;
-      /**
-       * @description What asked for it.
-       * @enum {string}
-       */
-      kind: 'scheduled' | 'manual' | 'arrival' | 'backfill';
-      /**
-       * Format: date
-       * @description The day it is for; its files may be of others.
-       */
-      logical_date: string;
-      /**
-       * @description Where it stands; the last four end it.
-       * @enum {string}
-       */
-      state:
-        'pending' | 'frozen' | 'sensed' | 'validated' | 'published' | 'completed' | 'rejected' | 'skipped' | 'failed';
-      /**
-       * Format: date-time
-       * @description When it was asked for.
-       */
-      requested_at: string;
-      /** @description Who asked, where that is known. */
-      requested_by?: string;
-      /**
-       * Format: date-time
-       * @description When its last stage so far ended.
-       */
-      ended_at?: string;
-      /** @description From the request to `ended_at`, in seconds. */
-      seconds?: number;
-      /** @description Rows of the files that passed. */
-      rows_read?: number;
-      /** @description Distinct listens that were new. */
-      rows_kept?: number;
-      /** @description Rows that do not count. */
-      rows_rejected?: number;
-      /** @description Files that count and are in the archive. */
-      files_archived?: number;
-      /** @description Files that were rejected. */
-      files_rejected?: number;
-      /** @description Days that it published. */
-      days?: number;
-      /** @description Version of the numbers that it published. */
-      version?: number;
-      /** @description What computed them. */
-      engine?: string;
-      /** @description The first reason why it was skipped, rejected or failed. */
-      reason?: string;
-    };
-    NotesModel: {
-      unknownTrackListens?: number;
-      unknownUserListens?: number;
-      unreadableDurations?: number;
-    };
-    JobModel: {
-      engine: string;
-      jobRunId?: string;
-      /** @description Why the engine takes no job now. */
-      waiting?: string;
-      /** @description Where its logs are. */
-      logs?: string;
-      seconds?: number;
-      /** Format: date-time */
-      endedAt?: string;
-      message?: string;
-    };
-    DaysModel: {
-      /** Format: date */
-      from: string;
-      /** Format: date */
-      to: string;
-    };
-    StageModel: {
-      /** @enum {string} */
-      stage: 'sensor' | 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-      /** Format: date-time */
-      started_at?: string;
-      /** Format: date-time */
-      ended_at?: string;
-      /** @description From its first start to its last end. */
-      seconds?: number;
-    };
-    BatchModel: {
-      batch: number;
-      /** @enum {string} */
-      state: 'sensed' | 'combined' | 'judged';
-      files_passed?: number;
-      files_rejected?: number;
-      rows_read?: number;
-    };
-    RateModel: {
-      amount: number;
-      /** @enum {string} */
-      unit: 'bytes' | 'days' | 'files';
-    };
-    ProgressModel: {
-      /** @enum {string} */
-      stage: 'sensor' | 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-      /** @description How much of the stage is done. */
-      share: number;
-      per_second?: components['schemas']['RateModel'];
-      /** @description Once it can be told. */
-      seconds_left?: number;
-    };
-    StalledModel: {
-      /** @enum {string} */
-      stage: 'sensor' | 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-      /** Format: date-time */
-      since: string;
-    };
-    AskModel: {
-      id: string;
-      /** @enum {string} */
-      what: 'rerun' | 'replay';
-      /** @description Who asked. */
-      by: string;
-      /**
-       * Format: date-time
-       * @description When it was carried out.
-       */
-      at: string;
-      /** @enum {string} */
-      fromStage?: 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-      /** @description Dead letters that were put back. */
-      replayed?: number;
-      /** @description Why it was not carried out. */
-      refused?: string;
-    };
-    RunModel: {
-      /** @description Its id. */
-      run_id: string;
-      /**
-       * @description What asked for it.
-       * @enum {string}
-       */
-      kind: 'scheduled' | 'manual' | 'arrival' | 'backfill';
-      /**
-       * Format: date
-       * @description The day it is for; its files may be of others.
-       */
-      logical_date: string;
-      /**
-       * @description Where it stands; the last four end it.
-       * @enum {string}
-       */
-      state:
-        'pending' | 'frozen' | 'sensed' | 'validated' | 'published' | 'completed' | 'rejected' | 'skipped' | 'failed';
-      /**
-       * Format: date-time
-       * @description When it was asked for.
-       */
-      requested_at: string;
-      /** @description Who asked, where that is known. */
-      requested_by?: string;
-      /**
-       * Format: date-time
-       * @description When its last stage so far ended.
-       */
-      ended_at?: string;
-      /** @description From the request to `ended_at`, in seconds. */
-      seconds?: number;
-      /** @description Rows of the files that passed. */
-      rows_read?: number;
-      /** @description Distinct listens that were new. */
-      rows_kept?: number;
-      /** @description Rows that do not count. */
-      rows_rejected?: number;
-      /** @description Files that count and are in the archive. */
-      files_archived?: number;
-      /** @description Files that were rejected. */
-      files_rejected?: number;
-      /** @description Days that it published. */
-      days?: number;
-      /** @description Version of the numbers that it published. */
-      version?: number;
-      /** @description What computed them. */
-      engine?: string;
-      /** @description The first reason why it was skipped, rejected or failed. */
-      reason?: string;
-      /** @description Why it was skipped, rejected or failed. */
-      reasons: string[];
-      /** @description Rows that do not count, by reason. */
-      rejected_rows: {
-        [key: string]: number;
-      };
-      notes?: components['schemas']['NotesModel'];
-      job?: components['schemas']['JobModel'];
-      /** @description The days that it published. */
-      dates: string[];
-      /** @description The days that a backfill is to compute again. */
-      backfill?: components['schemas']['DaysModel'];
-      stages: components['schemas']['StageModel'][];
-      /** @description The first 1,000. */
-      batches: components['schemas']['BatchModel'][];
-      batch_count: number;
-      /** @description How far the stage is that works on it. */
-      progress?: components['schemas']['ProgressModel'];
-      /** @description Stages whose work on it gets nowhere. */
-      stalled?: components['schemas']['StalledModel'][];
-      /** @description Where it can be begun again. */
-      rerun_stages: ('combiner' | 'validator' | 'glue-trigger' | 'archiver')[];
-      /** @description What was asked of it once it had ended. */
-      asks: components['schemas']['AskModel'][];
-    };
-    FileRowModel: {
-      /** @description Its key in the source bucket. */
-      key: string;
-      /**
-       * @description What became of it.
-       * @enum {string}
-       */
-      state: 'left' | 'taken' | 'passed' | 'archived' | 'rejected' | 'changed' | 'released';
-      /** @description Why. */
-      reason?: string;
-      /** @description More of why. */
-      detail?: string;
-      /** @description What to do. */
-      what_to_do?: string;
-      /** @description What it is, as `CSV` or `JSON lines, gzip`. */
-      form?: string;
-      /** @description The file that had the same content first. */
-      copy_of?: string;
-      /** @description Where it is now. */
-      moved_to?: string;
-      /** @description Its rows. */
-      rows_read?: number;
-      /** @description Those that do not count. */
-      rows_rejected?: number;
-    };
-    EventRowModel: {
-      /**
-       * Format: date-time
-       * @description When its topic got it.
-       */
-      at: string;
-      /** @description Its topic. */
-      topic: string;
-      /** @description Its key. */
-      key: string;
-      /** @description Partition of the topic. */
-      partition: number;
-      /** @description Offset in the partition. */
-      offset: string;
-      /** @description The event, as it stands in the topic. */
-      event: string;
-    };
-    DeadLetterRowModel: {
-      /** @description The stage that gave up on it. */
-      stage: string;
-      /** @description The topic it came from. */
-      topic: string;
-      /** @description Its key: a run, or a batch of one. */
-      key: string;
-      /** @description When. */
-      at: string;
-      /** @description Why. */
-      reason: string;
-    };
-    FreshDayModel: {
-      /** Format: date */
-      date: string;
-      version: number;
-      /** Format: date-time */
-      computed_at: string;
-    };
-    FreshnessModel: {
-      /** Format: date-time */
-      now: string;
-      /** @description The zone whose calendar days the KPIs are of. */
-      time_zone: string;
-      last_completed_run?: components['schemas']['RunRowModel'];
-      /** @description The newest day that was published. */
-      newest_day?: components['schemas']['FreshDayModel'];
-      /** @description The newest of them that is over. */
-      newest_complete_day?: components['schemas']['FreshDayModel'];
-      /** @description Of the newest 100 runs. */
-      runs_under_way: number;
-      /** @description Stream files that no run has taken. */
-      files_waiting: number;
-      /** @description Whether there are more objects than the 1,000 that were looked at. */
-      more_files: boolean;
-      /** @description Dead letters that were not put back; missing while Kafka does not answer. */
-      dead_letters?: number;
-    };
-    CallerModel: {
-      name: string;
-      /** @enum {string} */
-      role: 'reader' | 'operator';
-      /** @description The zone whose calendar days the KPIs are of. */
-      time_zone: string;
-    };
-    RunBody: {
-      /**
-       * Format: date
-       * @description Its logical date (default: yesterday in KPI_TIME_ZONE).
-       */
-      date?: string;
-      /**
-       * @description Judge the source as it is now: without files the run is skipped at once, not at its deadline.
-       * @default false
-       */
-      now: boolean;
-      /**
-       * @description The run of the schedule: one a date, however often it is asked for.
-       * @default false
-       */
-      scheduled: boolean;
-      /**
-       * @description Take files, too, that earlier runs took or rejected; no listen counts twice.
-       * @default false
-       */
-      force: boolean;
-    };
-    AskedModel: {
-      /** @description The run that was asked for, or about. */
-      run_id: string;
-      /** @description Identifies what was asked of the run; `asks` of the run tells of it. */
-      ask_id?: string;
-    };
-    BackfillBody: {
-      /**
-       * Format: date
-       * @description First day.
-       */
-      from: string;
-      /**
-       * Format: date
-       * @description Last day.
-       */
-      to: string;
-      /**
-       * @description Only tell which days that would be.
-       * @default false
-       */
-      dry_run: boolean;
-    };
-    BackfillDayModel: {
-      /** Format: date */
-      date: string;
-      /** @description As it is served now. */
-      listen_count?: number;
-      /** @description Of what is served now. */
-      version?: number;
-      /** @description What computed it. */
-      run_id?: string;
-    };
-    BackfillModel: {
-      /** @description The run that was asked for; missing where it was only tried out. */
-      run_id?: string;
-      /** @description The days that are, or would be, computed again. */
-      days: components['schemas']['BackfillDayModel'][];
-      /** @description Their listens, as they are served now. */
-      listen_count: number;
-    };
-    RerunBody: {
-      /**
-       * @description Where to begin.
-       * @enum {string}
-       */
-      from_stage: 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-    };
-    FieldProblem: {
-      /** @description The parameter or field that is wrong. */
-      field: string;
-      /** @description What is wrong with it. */
-      detail: string;
-    };
-    Problem: {
-      /** @description `about:blank`, or a URN that names the kind of problem. */
-      type: string;
-      /** @description The same for every problem of a kind. */
-      title: string;
-      /** @description The status of the response. */
-      status: number;
-      /** @description What went wrong, and what to do. */
-      detail?: string;
-      /** @description The path that was asked for. */
-      instance: string;
-      /** @description What is wrong with the request, field by field. */
-      errors?: components['schemas']['FieldProblem'][];
-    };
-  };
-  responses: never;
-  parameters: never;
-  requestBodies: never;
-  headers: never;
-  pathItems: never;
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
 }
 export type $defs = Record<string, never>;
 export interface operations {
-  listDays: {
-    parameters: {
-      query?: {
-        /** @description First day (default: so many days before `to` that there are 30). */
-        from?: string;
-        /** @description Last day (default: today, in the zone of the KPIs). */
-        to?: string;
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
+    listDays: {
+        parameters: {
+            query?: {
+                /** @description First day (default: so many days before `to` that there are 30). */
+                from?: string;
+                /** @description Last day (default: today, in the zone of the KPIs). */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row a day; days that were never published have none. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DayRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description A row a day; days that were never published have none. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    getDay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['DayRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description One row. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DayRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  getDay: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-      };
-      cookie?: never;
+    topGenresOfDay: {
+        parameters: {
+            query?: {
+                /** @description How many. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By rank. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopGenreRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description One row. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    topSongsOfDay: {
+        parameters: {
+            query?: {
+                /** @description Only of this genre. */
+                genre?: string;
+                /** @description How many of each genre. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['DayRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description By genre, then by rank. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopSongRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  topGenresOfDay: {
-    parameters: {
-      query?: {
-        /** @description How many. */
-        limit?: number;
-      };
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-      };
-      cookie?: never;
+    genresOfDay: {
+        parameters: {
+            query?: {
+                /** @description Only this genre: for names that cannot stand in a path, as `..`. */
+                genre?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GenreDayRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description By rank. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    genreOfDay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+                /** @description Name of a genre. */
+                genre: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['TopGenreRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description One row. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GenreDayRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  topSongsOfDay: {
-    parameters: {
-      query?: {
-        /** @description Only of this genre. */
-        genre?: string;
-        /** @description How many of each genre. */
-        limit?: number;
-      };
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-      };
-      cookie?: never;
+    explain: {
+        parameters: {
+            query?: {
+                /** @description How many runs to tell of. */
+                limit?: number;
+                /** @description Where to go on, of the `Link` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
+                date: string;
+                /** @description Name of a genre. */
+                genre: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row a file; `GET /v1/days/{date}` names run, engine, SQL and songs. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    /** @description The next page, as `rel="next"`, where there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineageFileRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description By genre, then by rank. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    listGenres: {
+        parameters: {
+            query?: {
+                /** @description First day (default: so many days before `to` that there are 30). */
+                from?: string;
+                /** @description Last day (default: today, in the zone of the KPIs). */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['TopSongRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description The most listened first. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GenreRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  genresOfDay: {
-    parameters: {
-      query?: {
-        /** @description Only this genre: for names that cannot stand in a path, as `..`. */
-        genre?: string;
-      };
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-      };
-      cookie?: never;
+    genreOverTime: {
+        parameters: {
+            query?: {
+                /** @description First day (default: so many days before `to` that there are 30). */
+                from?: string;
+                /** @description Last day (default: today, in the zone of the KPIs). */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Name of a genre. */
+                genre: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row for each day that has listens of the genre, ascending. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GenreDayRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description By name. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    topGenresOverTime: {
+        parameters: {
+            query?: {
+                /** @description First day (default: so many days before `to` that there are 30). */
+                from?: string;
+                /** @description Last day (default: today, in the zone of the KPIs). */
+                to?: string;
+                /** @description How many of each day. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['GenreDayRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description By day, then by rank. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopGenreRow"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  genreOfDay: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-        /** @description Name of a genre. */
-        genre: string;
-      };
-      cookie?: never;
+    stream: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the last event that the client has: the stream goes on with what has changed since. */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Events: `runs` at first, then `run`, `days`, and `away` while a store does not answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description One row. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    streamRun: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Id of the last event that the client has: the stream goes on with what has changed since. */
+                "Last-Event-ID"?: string;
+            };
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['GenreDayRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description Events `run`, each the whole run, and `away` while a store does not answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  explain: {
-    parameters: {
-      query?: {
-        /** @description How many runs to tell of. */
-        limit?: number;
-        /** @description Where to go on, of the `Link` of the page before. */
-        cursor?: string;
-      };
-      header?: never;
-      path: {
-        /** @description The day, YYYY-MM-DD, of the zone KPI_TIME_ZONE. */
-        date: string;
-        /** @description Name of a genre. */
-        genre: string;
-      };
-      cookie?: never;
+    listRuns: {
+        parameters: {
+            query?: {
+                /** @description Only those in this state. */
+                state?: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+                /** @description Only those that this asked for. */
+                kind?: "scheduled" | "manual" | "arrival" | "backfill";
+                /** @description Only those asked for at or after this time; a day is one of UTC. */
+                from?: string;
+                /** @description Only those asked for at or before this time; a day is one of UTC, to its end. */
+                to?: string;
+                /** @description How many. */
+                limit?: number;
+                /** @description Where to go on, of the `Link` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row a run. A page may have fewer than `limit`, also none, and another after it. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    /** @description The next page, as `rel="next"`, where there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunRowModel"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description A row a file; `GET /v1/days/{date}` names run, engine, SQL and songs. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          /** @description The next page, as `rel="next"`, where there is one. */
-          Link?: string;
-          [name: string]: unknown;
+    askForRun: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['LineageFileRow'][];
-          'text/csv': string;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RunBody"];
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
+        responses: {
+            /** @description It is asked for. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no operator. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  listGenres: {
-    parameters: {
-      query?: {
-        /** @description First day (default: so many days before `to` that there are 30). */
-        from?: string;
-        /** @description Last day (default: today, in the zone of the KPIs). */
-        to?: string;
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
+    getRun: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The run. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description The most listened first. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    listFiles: {
+        parameters: {
+            query?: {
+                /** @description Only those in these states. */
+                state?: string;
+                /** @description How many. */
+                limit?: number;
+                /** @description Where to go on, of the `Link` of the page before. */
+                cursor?: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['GenreRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description A row a file. A page may have fewer than `limit`, also none, and another after it. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    /** @description The next page, as `rel="next"`, where there is one. */
+                    Link?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileRowModel"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  genreOverTime: {
-    parameters: {
-      query?: {
-        /** @description First day (default: so many days before `to` that there are 30). */
-        from?: string;
-        /** @description Last day (default: today, in the zone of the KPIs). */
-        to?: string;
-      };
-      header?: never;
-      path: {
-        /** @description Name of a genre. */
-        genre: string;
-      };
-      cookie?: never;
+    listEvents: {
+        parameters: {
+            query?: {
+                /** @description How many, the oldest first. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A row an event, the oldest first. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EventRowModel"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description A row for each day that has listens of the genre, ascending. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    listDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Only those of this run. */
+                run?: string;
+                /** @description Only those of this stage. */
+                stage?: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['GenreDayRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description The newest 1000, the oldest of them first. */
+            200: {
+                headers: {
+                    /** @description Of these numbers, for `If-None-Match`. */
+                    ETag?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterRowModel"][];
+                    "text/csv": string;
+                };
+            };
+            /** @description They are as they were. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  topGenresOverTime: {
-    parameters: {
-      query?: {
-        /** @description First day (default: so many days before `to` that there are 30). */
-        from?: string;
-        /** @description Last day (default: today, in the zone of the KPIs). */
-        to?: string;
-        /** @description How many of each day. */
-        limit?: number;
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
+    freshness: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FreshnessModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description By day, then by rank. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
+    whoAmI: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
         };
-        content: {
-          'application/json': components['schemas']['TopGenreRow'][];
-          'text/csv': string;
+        requestBody?: never;
+        responses: {
+            /** @description The caller. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallerModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no reader. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  stream: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Id of the last event that the client has: the stream goes on with what has changed since. */
-        'Last-Event-ID'?: string;
-      };
-      path?: never;
-      cookie?: never;
+    askForBackfill: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackfillBody"];
+            };
+        };
+        responses: {
+            /** @description It is asked for, or would be. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackfillModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no operator. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description Events: `runs` at first, then `run`, `days`, and `away` while a store does not answer. */
-      200: {
-        headers: {
-          [name: string]: unknown;
+    askForRerun: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
         };
-        content: {
-          'text/event-stream': string;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RerunBody"];
+            };
         };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
+        responses: {
+            /** @description It is asked for. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no operator. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
     };
-  };
-  streamRun: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Id of the last event that the client has: the stream goes on with what has changed since. */
-        'Last-Event-ID'?: string;
-      };
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
+    askForReplay: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description Id of a run. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is asked for. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AskedModel"];
+                };
+            };
+            /** @description No key or token, or none that is known. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The caller is no operator. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
     };
-    requestBody?: never;
-    responses: {
-      /** @description Events `run`, each the whole run, and `away` while a store does not answer. */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'text/event-stream': string;
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  listRuns: {
-    parameters: {
-      query?: {
-        /** @description Only those in this state. */
-        state?:
-          'pending' | 'frozen' | 'sensed' | 'validated' | 'published' | 'completed' | 'rejected' | 'skipped' | 'failed';
-        /** @description Only those that this asked for. */
-        kind?: 'scheduled' | 'manual' | 'arrival' | 'backfill';
-        /** @description Only those asked for at or after this time; a day is one of UTC. */
-        from?: string;
-        /** @description Only those asked for at or before this time; a day is one of UTC, to its end. */
-        to?: string;
-        /** @description How many. */
-        limit?: number;
-        /** @description Where to go on, of the `Link` of the page before. */
-        cursor?: string;
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description A row a run. A page may have fewer than `limit`, also none, and another after it. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          /** @description The next page, as `rel="next"`, where there is one. */
-          Link?: string;
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['RunRowModel'][];
-          'text/csv': string;
-        };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  askForRun: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
-        'Idempotency-Key'?: string;
-      };
-      path?: never;
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        'application/json': components['schemas']['RunBody'];
-      };
-    };
-    responses: {
-      /** @description It is asked for. */
-      202: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['AskedModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no operator. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  getRun: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description The run. */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['RunModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  listFiles: {
-    parameters: {
-      query?: {
-        /** @description Only those in these states. */
-        state?: string;
-        /** @description How many. */
-        limit?: number;
-        /** @description Where to go on, of the `Link` of the page before. */
-        cursor?: string;
-      };
-      header?: never;
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description A row a file. A page may have fewer than `limit`, also none, and another after it. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          /** @description The next page, as `rel="next"`, where there is one. */
-          Link?: string;
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['FileRowModel'][];
-          'text/csv': string;
-        };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  listEvents: {
-    parameters: {
-      query?: {
-        /** @description How many, the oldest first. */
-        limit?: number;
-      };
-      header?: never;
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description A row an event, the oldest first. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['EventRowModel'][];
-          'text/csv': string;
-        };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  listDeadLetters: {
-    parameters: {
-      query?: {
-        /** @description Only those of this run. */
-        run?: string;
-        /** @description Only those of this stage. */
-        stage?: 'sensor' | 'combiner' | 'validator' | 'glue-trigger' | 'archiver';
-      };
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description The newest 1000, the oldest of them first. */
-      200: {
-        headers: {
-          /** @description Of these numbers, for `If-None-Match`. */
-          ETag?: string;
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['DeadLetterRowModel'][];
-          'text/csv': string;
-        };
-      };
-      /** @description They are as they were. */
-      304: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content?: never;
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  freshness: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description As it is now. */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['FreshnessModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  whoAmI: {
-    parameters: {
-      query?: never;
-      header?: never;
-      path?: never;
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description The caller. */
-      200: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['CallerModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no reader. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  askForBackfill: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
-        'Idempotency-Key'?: string;
-      };
-      path?: never;
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        'application/json': components['schemas']['BackfillBody'];
-      };
-    };
-    responses: {
-      /** @description It is asked for, or would be. */
-      202: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['BackfillModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no operator. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  askForRerun: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
-        'Idempotency-Key'?: string;
-      };
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
-    };
-    requestBody: {
-      content: {
-        'application/json': components['schemas']['RerunBody'];
-      };
-    };
-    responses: {
-      /** @description It is asked for. */
-      202: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['AskedModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no operator. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
-  askForReplay: {
-    parameters: {
-      query?: never;
-      header?: {
-        /** @description Identifies this time of asking, of one caller: the same key asks once, however often it is sent. */
-        'Idempotency-Key'?: string;
-      };
-      path: {
-        /** @description Id of a run. */
-        id: string;
-      };
-      cookie?: never;
-    };
-    requestBody?: never;
-    responses: {
-      /** @description It is asked for. */
-      202: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/json': components['schemas']['AskedModel'];
-        };
-      };
-      /** @description No key or token, or none that is known. */
-      401: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description The caller is no operator. */
-      403: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-      /** @description A problem. */
-      default: {
-        headers: {
-          [name: string]: unknown;
-        };
-        content: {
-          'application/problem+json': components['schemas']['Problem'];
-        };
-      };
-    };
-  };
 }
