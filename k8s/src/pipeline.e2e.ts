@@ -350,7 +350,7 @@ describe('on Kubernetes', () => {
       '--to',
       '2026-03-02',
     );
-    await untilCluster('it waits for the stray Job', 60, async () =>
+    await untilCluster('it waits for the stray Job', 120, async () =>
       /^Job stray of .* has not ended yet/.test((await status(run_id)).job?.waiting ?? ''),
     );
     await pipeline.kubectl('delete', 'job', 'stray');
