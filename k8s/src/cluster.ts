@@ -2,7 +2,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
 
 const exec = promisify(execFile);
 const MAX_OUTPUT = 64 * 2 ** 20;
@@ -72,7 +72,7 @@ export class ClusterPipeline {
   async delete(): Promise<void> {
     for (const forward of this.forwards) forward.kill();
     await rm(this.overlay, { recursive: true, force: true });
-    await exec('kubectl', ['delete', 'namespace', this.namespace, '--wait=true', '--timeout=120s']);
+    await exec('kubectl', ['delete', 'namespace', this.namespace, '--wait=true', '--timeout=300s']);
   }
 
   async kubectl(...args: string[]): Promise<string> {
@@ -133,4 +133,4 @@ const LOOK_MS = 500;
 
 /** `until` at the pace of a cluster. */
 export const untilCluster = <T>(what: string, seconds: number, look: () => T | Promise<T>) =>
-  until(what, look, seconds * 1_000, LOOK_MS);
+  until(what, look, Math.max(PATIENCE_MS, seconds * 1_000), LOOK_MS);

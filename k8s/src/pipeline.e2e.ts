@@ -8,7 +8,7 @@ import { workspaceRoot } from '@music/local-stack';
 import { ulid } from 'ulid';
 import { ClusterPipeline, type Pod, untilCluster } from './cluster';
 
-jest.setTimeout(400_000);
+jest.setTimeout(900_000);
 
 const EXPECTED = JSON.parse(readFileSync(path.join(workspaceRoot(), 'samples', 'expected.json'), 'utf8'));
 const BATCHES = 14;
@@ -104,7 +104,7 @@ describe('on Kubernetes', () => {
     });
 
   step('everything becomes ready after one kubectl apply', async () => {
-    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/setup', 'job/load-samples', '--timeout=240s');
+    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/setup', 'job/load-samples', '--timeout=300s');
     await pipeline.ready();
     say(`all ready ${seconds()} s after kubectl apply`);
     s3 = new S3Client({
@@ -152,7 +152,7 @@ describe('on Kubernetes', () => {
   step('the CronJob, made by hand, has the samples computed', async () => {
     const asked = Date.now();
     await pipeline.kubectl('create', 'job', 'by-hand', '--from=cronjob/daily-run');
-    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/by-hand', '--timeout=60s');
+    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/by-hand', '--timeout=300s');
     const [{ run_id }] = await pipeline.kpis<[{ run_id: string }]>('runs');
     expect(run_id).toMatch(/^scheduled__/);
     const report = await ended(run_id);
@@ -179,7 +179,7 @@ describe('on Kubernetes', () => {
     'the page opens, and a replica of the API that goes under load costs its callers nothing but a retry',
     async () => {
       await pipeline.kubectl('scale', 'deployment/api', '--replicas=2');
-      await pipeline.kubectl('rollout', 'status', 'deployment/api', '--timeout=60s');
+      await pipeline.kubectl('rollout', 'status', 'deployment/api', '--timeout=300s');
       const page = `http://127.0.0.1:${await pipeline.forward('api', 80)}`;
       const html = await (await fetch(page)).text();
       const script = /<script[^>]+src="([^"]+)"/.exec(html)?.[1] ?? '';
@@ -187,11 +187,11 @@ describe('on Kubernetes', () => {
       expect(await (await fetch(`${page}/v1/days/2026-03-02/top-genres`)).json()).toHaveLength(5);
 
       await pipeline.applyManifests(...loadOn('http://api/v1/days/2026-03-02/top-genres', 20));
-      await pipeline.kubectl('wait', '--for=condition=Ready', 'pod/load', '--timeout=60s');
+      await pipeline.kubectl('wait', '--for=condition=Ready', 'pod/load', '--timeout=300s');
       await new Promise((resolve) => setTimeout(resolve, 5_000));
       const [{ metadata }] = (await pipeline.pods('app.kubernetes.io/name=api')) as [Pod];
       await pipeline.kubectl('delete', 'pod', metadata.name);
-      await pipeline.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/load', '--timeout=120s');
+      await pipeline.kubectl('wait', '--for=jsonpath={.status.phase}=Succeeded', 'pod/load', '--timeout=300s');
       const seen = JSON.parse(await pipeline.kubectl('logs', 'load'));
       say(`a pod of the API deleted: ${JSON.stringify(seen)}`);
       expect(seen).toMatchObject({ lost: 0, wrong: 0 });
@@ -230,7 +230,7 @@ describe('on Kubernetes', () => {
   step('several combiners share a run of many batches', async () => {
     const counts = await deliver('2026-04-01');
     await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=3');
-    await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=120s');
+    await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=300s');
     const report = await ended(await run('2026-04-02'));
     await expectDay('2026-04-01', counts, report);
     const worked = [];
@@ -317,7 +317,7 @@ describe('on Kubernetes', () => {
 
   step('a file that is put into the source bucket is served without anybody asking', async () => {
     await pipeline.kubectl('set', 'env', 'deployment/sensor', 'ARRIVALS=poll');
-    await pipeline.kubectl('rollout', 'status', 'deployment/sensor', '--timeout=120s');
+    await pipeline.kubectl('rollout', 'status', 'deployment/sensor', '--timeout=300s');
     const began = Date.now();
     await put('streams/arrives.csv', 'user_id,track_id,listen_time\n1,trk0010,2026-04-10 10:00:00\n');
     const run = await untilCluster('a run of arrivals has completed', 60, async () =>
@@ -333,11 +333,11 @@ describe('on Kubernetes', () => {
   });
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
-    await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=90s'); // a Job cannot be changed
+    await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=300s'); // a Job cannot be changed
     await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768', SPARK_CPU_REQUEST: '100m' }, [
       'spark',
     ]);
-    await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=120s');
+    await pipeline.kubectl('rollout', 'status', 'deployment/glue-trigger', '--timeout=300s');
     await pipeline.ready();
     const before = await days(['2026-03-01', '2026-03-02']);
     // One that has not ended, as a run that failed may leave it: it could still write the lake.

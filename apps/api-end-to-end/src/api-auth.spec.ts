@@ -2,12 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { type Child, until } from '@music/local-stack';
+import { PATIENCE_MS, type Child, until } from '@music/local-stack';
 import { LocalPipeline, musicKpis } from '@music/local-pipeline';
 import { SignJWT, UnsecuredJWT, exportJWK, generateKeyPair } from 'jose';
 import { ApiCaller, OPEN_API } from './api-caller.fixture';
-
-jest.setTimeout(120_000);
 
 const AUDIENCE = 'music-api';
 
@@ -82,7 +80,7 @@ describe('who may use the API', () => {
       await until(
         'the file is read again',
         async () => (await api.call('GET', '/v1/me', key)).status === 200,
-        20_000,
+        PATIENCE_MS,
         500,
       );
       expect((await api.call('GET', '/v1/me', keys['operator'])).status).toBe(401);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import Ajv, { type ValidateFunction } from 'ajv/dist/2020';
 import addFormats from 'ajv-formats';
 
@@ -119,7 +119,7 @@ export interface StreamedEvent {
 export async function readStream(
   url: string,
   enough: (events: readonly StreamedEvent[]) => boolean,
-  { headers = {}, timeoutMs = 30_000 }: { headers?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
+  { headers = {}, timeoutMs = PATIENCE_MS }: { headers?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
 ): Promise<StreamedEvent[]> {
   const ended = new AbortController();
   const timer = setTimeout(() => ended.abort(new Error(`not enough within ${timeoutMs} ms of ${url}`)), timeoutMs);

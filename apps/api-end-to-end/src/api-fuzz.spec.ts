@@ -1,11 +1,9 @@
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { requestRun, waitForRun } from '@music/reports';
-
-jest.setTimeout(300_000);
 
 const root = workspaceRoot();
 const CHECKS = [
@@ -23,7 +21,7 @@ describe('whatever the API is asked', () => {
     pipeline = await LocalPipeline.start({ api: true, env: { API_RATE_LIMIT: '10000000' } });
     await pipeline.load(path.join(root, 'samples'));
     runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
   });
   afterAll(() => pipeline?.stop());
 

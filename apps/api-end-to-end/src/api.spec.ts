@@ -5,8 +5,6 @@ import { LocalPipeline, musicKpis } from '@music/local-pipeline';
 import { TERMINAL } from '@music/runs';
 import { ApiCaller, OPEN_API, readStream } from './api-caller.fixture';
 
-jest.setTimeout(120_000);
-
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const EXPECTED = JSON.parse(readFileSync(path.join(SAMPLES, 'expected.json'), 'utf8'));
 const DAY = '2026-03-02';

@@ -1,14 +1,12 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline, musicKpis } from '@music/local-pipeline';
 import { requestRun, waitForRun } from '@music/reports';
 import chromium from '@sparticuz/chromium';
 import axe from 'axe-core';
 import { type Browser, type BrowserContextOptions, type Page, chromium as playwright } from 'playwright-core';
-
-jest.setTimeout(120_000);
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const SHOTS = process.env['SCREENSHOTS_TO'] ?? path.join(workspaceRoot(), '.screenshots');
@@ -45,7 +43,7 @@ describe('the page', () => {
     });
     await pipeline.load(SAMPLES);
     runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
     browser = await playwright.launch({
       executablePath: await chromium.executablePath(),
       // In one process the browser ends with its first page.
@@ -61,6 +59,7 @@ describe('the page', () => {
   const open = async (route: string, has: string, options: BrowserContextOptions = DESKTOP): Promise<Page> => {
     const context = await browser.newContext({ locale: 'en-GB', timezoneId: 'Europe/Berlin', ...options });
     const page = await context.newPage();
+    page.setDefaultTimeout(PATIENCE_MS);
     page.on('pageerror', (error) => faults.push(`${route}: ${error.message}`));
     page.on('console', (message) => {
       if (
@@ -186,7 +185,7 @@ describe('the page', () => {
     writeFileSync(path.join(folder, `streams/${HOSTILE.replaceAll('/', '')}.csv`), 'a,b\n1,2\n');
     await pipeline.load(folder);
     const id = await requestRun(pipeline.stores, { logicalDate: DAY, immediately: true });
-    await waitForRun(pipeline.stores, id, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, id, { timeoutMs: PATIENCE_MS });
     const day = await open(`/days/${DAY}`, HOSTILE);
     expect(await day.title()).toContain(DAY);
     await close(day);
@@ -222,7 +221,7 @@ describe('the page', () => {
         for (const what of ['so far', ' %', 'sensed', 'not begun']) if (text.includes(what)) seen.add(what);
         return /✓\s*completed/.test(text);
       },
-      90_000,
+      PATIENCE_MS,
       100,
     );
     expect([...seen]).toEqual(expect.arrayContaining(['so far', 'sensed', 'not begun']));
@@ -271,7 +270,7 @@ describe('the page', () => {
       await pipeline.put(`streams/${name}.csv`, path.join(SAMPLES, 'streams/2026-03-01.csv'));
       await pipeline.replaceService('glue-trigger', { KPI_TABLE: 'not-there' });
       const id = await requestRun(pipeline.stores, { logicalDate: '2026-03-06', immediately: true });
-      await waitForRun(pipeline.stores, id, { timeoutMs: 60_000 });
+      await waitForRun(pipeline.stores, id, { timeoutMs: PATIENCE_MS });
       await pipeline.replaceService('glue-trigger');
       return id;
     };
@@ -315,10 +314,10 @@ describe('the page', () => {
     await child?.stop();
     await page.getByText('The connection is lost').waitFor();
     await page.getByRole('link', { name: 'Runs' }).click();
-    await page.getByText('The API does not answer').first().waitFor({ timeout: 30_000 });
+    await page.getByText('The API does not answer').first().waitFor();
     await shoot(page, 'api-gone');
     await pipeline.startService('api', { API_PORT: port, API_RATE_LIMIT: '100000' });
-    await page.getByText('The connection is lost').waitFor({ state: 'hidden', timeout: 60_000 });
+    await page.getByText('The connection is lost').waitFor({ state: 'hidden' });
     await page.getByText('rows kept').waitFor();
     await close(page);
   });

@@ -10,8 +10,6 @@ import { ApiRuntime } from './api-runtime';
 import { loadApiConfig } from './api.config';
 import { createApi } from './start-api';
 
-jest.setTimeout(120_000);
-
 const DAY = '2026-03-31';
 const dayBefore = (n: number) => new Date(Date.parse(DAY) - n * 86_400_000).toISOString().slice(0, 10);
 const kpisOf = (date: string): DayKpis => ({

@@ -1,3 +1,5 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { DescribeTableCommand } from '@aws-sdk/client-dynamodb';
 import { describeError } from '@music/errors';
 import {
@@ -13,7 +15,7 @@ import {
 import type { INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ExpressAdapter, type NestExpressApplication } from '@nestjs/platform-express';
-import express from 'express';
+import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import { ApiRuntime } from './api-runtime';
 import type { ApiConfig } from './api.config';
@@ -40,8 +42,9 @@ export async function startApi(config: ApiConfig): Promise<void> {
   const tracing = new Tracing('api', process.env);
   const runtime = new ApiRuntime(config, stores, logger, metrics, tracing);
   const app = await createApi(runtime);
-  const express = app.getHttpAdapter().getInstance() as express.Express;
-  express.set('trust proxy', config.apiProxies);
+  const server = app.getHttpServer() as Server;
+  const routes = app.getHttpAdapter().getInstance() as Express;
+  routes.set('trust proxy', config.apiProxies);
   app.use(observeRequests(runtime));
   app.use(headers());
   app.use('/v1', refuseOtherSites(config));
@@ -54,7 +57,7 @@ export async function startApi(config: ApiConfig): Promise<void> {
       exposedHeaders: ['ETag', 'Link', 'Retry-After'],
     });
   const document = openApi(app);
-  express.get('/openapi.json', (_, response) => void response.json(document));
+  routes.get('/openapi.json', (_, response) => void response.json(document));
   const web = page();
   if (web === undefined) logger.warn({}, 'the page was not built, so it is not served');
   else app.use(web);
@@ -67,7 +70,6 @@ export async function startApi(config: ApiConfig): Promise<void> {
     readiness.stop();
     streams.onModuleDestroy();
     const closed = app.close();
-    const server = app.getHttpServer() as import('node:http').Server;
     const late = setTimeout(() => server.closeAllConnections(), config.graceSeconds * 1_000);
     server.closeIdleConnections();
     await closed;
@@ -78,10 +80,9 @@ export async function startApi(config: ApiConfig): Promise<void> {
   const healthPort = await health.listen(config.healthHost, config.healthPort);
   const metricsPort = await metrics.listen(config.healthHost, config.metricsPort);
   await app.listen(config.apiPort, config.host);
-  const server = app.getHttpServer() as import('node:http').Server;
   server.headersTimeout = TIMEOUTS_MS.headers;
   server.requestTimeout = TIMEOUTS_MS.request;
-  const { port } = server.address() as import('node:net').AddressInfo;
+  const { port } = server.address() as AddressInfo;
   if (config.apiAuth !== 'keys' && config.apiAuth !== 'oidc')
     logger.warn({ host: config.host, role: config.apiAnonymousRole }, 'whoever reaches the port may use the API');
   logger.info({ healthPort, metricsPort, port }, 'started');
@@ -91,9 +92,8 @@ export async function startApi(config: ApiConfig): Promise<void> {
 export async function createApi(runtime: ApiRuntime): Promise<INestApplication> {
   return NestFactory.create<NestExpressApplication>(ApiModule.of(runtime), new ExpressAdapter(), {
     logger: nestLogger(runtime.logger),
-    bodyParser: false,
-    // Ends at a signal what `endOnSignals` says.
-    abortOnError: false,
+    bodyParser: false, // see `bodies`
+    abortOnError: false, // it throws instead
   });
 }
 
@@ -119,7 +119,7 @@ function headers() {
 }
 
 /** JSON only, and little of it. */
-function bodies(): express.RequestHandler {
+function bodies(): RequestHandler {
   return express.json({ limit: MOST_BODY, strict: true, type: 'application/json' });
 }
 

@@ -16,8 +16,6 @@ import { LocalStack, localS3, localDynamoDB } from '@music/local-stack';
 import { ArchiveRun } from './archive-run';
 import { ArchiverConfig } from './archiver.config';
 
-jest.setTimeout(60_000);
-
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 describe('archiving a run', () => {

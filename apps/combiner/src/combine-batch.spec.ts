@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Combining, type CombiningOptions } from './combining.fixture';
 
-jest.setTimeout(120_000);
-
 const HEADER = 'user_id,track_id,listen_time\n';
 const GOOD = '1,t1,2024-06-25 10:00:00\n';
 

@@ -6,8 +6,6 @@ import { gzipSync } from 'node:zlib';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { Combining, type CombiningOptions } from './combining.fixture';
 
-jest.setTimeout(180_000);
-
 const HEADER = 'user_id,track_id,listen_time\n';
 const GOOD = '1,t1,2024-06-25 10:00:00\n';
 const CSV = HEADER + GOOD;

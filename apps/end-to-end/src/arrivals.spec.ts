@@ -4,10 +4,8 @@ import path from 'node:path';
 import { GetQueueAttributesCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { runKind } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions } from '@music/local-pipeline';
-import { eventBridgeNotification, s3Notification, throughSns, until } from '@music/local-stack';
+import { PATIENCE_MS, eventBridgeNotification, s3Notification, throughSns, until } from '@music/local-stack';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-
-jest.setTimeout(180_000);
 
 const DAY = '2024-06-25';
 const HEADER = 'user_id,track_id,listen_time\n';
@@ -94,7 +92,7 @@ describe('files that arrive ask for runs by themselves:', () => {
     expect(archived.sort()).toEqual(['b.csv', ...Array.from({ length: 5 }, (_, i) => `dt=2024-06-2${i}/part-0.csv`)]);
 
     const runId = await requestRun(pipeline.stores, { logicalDate: DAY, scheduled: true, immediately: true });
-    expect(await waitForRun(pipeline.stores, runId, { timeoutMs: 30_000 })).toMatchObject({
+    expect(await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS })).toMatchObject({
       state: 'skipped',
       reasons: [expect.stringContaining('no stream files to take: ')],
     });
@@ -150,7 +148,7 @@ describe('files that arrive ask for runs by themselves:', () => {
       return names.reduce((sum, name) => sum + Number(Attributes[name]), 0);
     };
     const url = pipeline.env['ARRIVAL_QUEUE_URL'] ?? '';
-    await until('two messages are dead', async () => (await waiting(`${url}-dead`)) === 2, 60_000);
+    await until('two messages are dead', async () => (await waiting(`${url}-dead`)) === 2);
     expect(await waiting(url)).toBe(0);
     sqs.destroy();
 

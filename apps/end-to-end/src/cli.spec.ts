@@ -6,8 +6,6 @@ import { until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 
-jest.setTimeout(120_000);
-
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const EXPECTED = JSON.parse(readFileSync(path.join(SAMPLES, 'expected.json'), 'utf8'));
 const DAY = '2026-03-02';

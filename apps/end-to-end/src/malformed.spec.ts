@@ -1,3 +1,4 @@
+import { PATIENCE_MS } from '@music/local-stack';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -5,8 +6,6 @@ import { gzipSync } from 'node:zlib';
 import type { RowCounts } from '@music/contracts';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { LocalPipeline } from '@music/local-pipeline';
-
-jest.setTimeout(120_000);
 
 const HEAD = 'user_id,track_id,listen_time\n';
 const TIME = '2024-06-25 10:00:00';
@@ -192,7 +191,7 @@ describe('malformed files', () => {
     pipeline = await LocalPipeline.start({ env: { MAX_REJECTED_SHARE: '1' } });
     await pipeline.load(dir);
     const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 100_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
     report = (await runReport(pipeline.stores, runId)) as RunReport;
   });
   afterAll(async () => {

@@ -2,12 +2,10 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type DayReport, type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { labData } from '@music/testing';
 import { LocalPipeline } from '@music/local-pipeline';
 import { type Reference, reference } from '@music/local-pipeline';
-
-jest.setTimeout(180_000);
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const LAB = labData() ?? '';
@@ -41,7 +39,7 @@ async function delivery(files: Record<string, string | Buffer>): Promise<string>
 async function run(folder?: string): Promise<RunReport> {
   if (folder !== undefined) await pipeline.load(folder);
   const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true });
-  const ended = await waitForRun(pipeline.stores, runId, { timeoutMs: 120_000 });
+  const ended = await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
   const report = await runReport(pipeline.stores, runId);
   if (ended === undefined || report === undefined) throw new Error(`${runId} did not end: ${JSON.stringify(report)}`);
   return report;

@@ -3,8 +3,6 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { until, workspaceRoot } from '@music/local-stack';
 
-jest.setTimeout(180_000);
-
 it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', async (signal) => {
   const main = spawn(process.execPath, [path.join(workspaceRoot(), 'apps/local/dist/main.js'), '--keep'], {
     cwd: workspaceRoot(),
@@ -12,7 +10,7 @@ it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', asy
   });
   let output = '';
   main.stdout.on('data', (data) => (output += String(data)));
-  await until('npm start --keep says where its logs are', () => output.includes('logs are in'), 60_000);
+  await until('npm start --keep says where its logs are', () => output.includes('logs are in'));
   const logs = /logs are in (\S+)/.exec(output)?.[1] ?? '';
   // Three servers, five services, and the process that ends them.
   const children = execFileSync('ps', ['-o', 'pid=', '--ppid', String(main.pid)], { encoding: 'utf8' })
@@ -29,6 +27,6 @@ it.each(['SIGINT', 'SIGKILL'] as const)('leaves no process behind after %s', asy
       }
     });
   main.kill(signal);
-  await until('all of them have ended', () => running().length === 0, 20_000);
+  await until('all of them have ended', () => running().length === 0);
   await rm(logs, { recursive: true, force: true });
 });

@@ -3,12 +3,10 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { versionOf } from '@music/runs';
-import { workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 import { reference } from '@music/local-pipeline';
-
-jest.setTimeout(120_000);
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const DAYS = ['2026-03-01', '2026-03-02'];
@@ -38,7 +36,7 @@ describe('days, files and runs can be done again:', () => {
   }
   async function run(force = false): Promise<RunReport> {
     const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true, force });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
     return (await runReport(pipeline.stores, runId)) as RunReport;
   }
   /** Writes down that a run took the file as it is now. Gives its version. */

@@ -2,10 +2,8 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { STAGES } from '@music/events';
 import { requestRun, runReport, waitForRun } from '@music/reports';
-import { until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
-
-jest.setTimeout(120_000);
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
 const SECRET = 'canary-secret-access-key-4711';
@@ -23,7 +21,7 @@ describe('with TLS and a login at Kafka, and a secret key for AWS', () => {
     for (const stage of STAGES) await pipeline.replaceService(stage, { AWS_SECRET_ACCESS_KEY: SECRET });
     await pipeline.load(SAMPLES);
     const runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
     expect(await runReport(pipeline.stores, runId)).toMatchObject({ state: 'completed', rows: { kept: 2_145 } });
   });
 

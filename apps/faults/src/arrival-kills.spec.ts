@@ -6,7 +6,7 @@ import { type Gate, type Phase, type ProxiedCall } from '@music/testing';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
-jest.setTimeout(WHOLE ? 1_800_000 : 300_000);
+if (WHOLE) jest.setTimeout(1_800_000);
 
 const PHASES: readonly Phase[] = ['before', 'after'];
 const POINTS = WHOLE ? Infinity : 3;
@@ -58,7 +58,7 @@ describe('kill -9 while a file arrives', () => {
         'text/csv',
       );
       await pipeline.notify(s3Notification(object));
-      await until(`${date} is served`, async () => (await dayReport(stores.kpis, date)) !== undefined, 60_000);
+      await until(`${date} is served`, async () => (await dayReport(stores.kpis, date)) !== undefined);
       await until('all runs have ended, and nobody has work', async () => {
         for (const stage of STAGES) if ((await stores.runs.work.list(stage)).length > 0) return false;
         return (await stores.runs.listRuns(1_000)).every(({ state }) => TERMINAL.has(state));

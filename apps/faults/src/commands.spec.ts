@@ -1,3 +1,4 @@
+import { PATIENCE_MS } from '@music/local-stack';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -9,7 +10,7 @@ import type { Phase, ProxiedCall, Verdict } from '@music/testing';
 import { WHOLE, logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
-jest.setTimeout(WHOLE ? 900_000 : 240_000);
+if (WHOLE) jest.setTimeout(900_000);
 
 /** One call of the command line in a state of its own, and what must hold after it was killed and called again. */
 interface Attempt {
@@ -41,7 +42,9 @@ describe('the command line, killed -9 and called again', () => {
   const failedRun = async () => {
     await faulty.pipeline.replaceService('archiver', { ARCHIVE_BUCKET: 'not-there' });
     const delivery = await faulty.deliver();
-    expect((await waitForRun(faulty.pipeline.stores, delivery.runId, { timeoutMs: 60_000 }))?.state).toBe('failed');
+    expect((await waitForRun(faulty.pipeline.stores, delivery.runId, { timeoutMs: PATIENCE_MS }))?.state).toBe(
+      'failed',
+    );
     await faulty.pipeline.replaceService('archiver');
     return delivery;
   };

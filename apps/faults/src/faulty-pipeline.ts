@@ -1,3 +1,4 @@
+import { PATIENCE_MS } from '@music/local-stack';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -91,7 +92,7 @@ export class FaultyPipeline {
    * Waits until a run has ended, and until nobody has work for it or owes a message. Throws, telling where it stands,
    * after `timeoutMs`.
    */
-  async settle({ runId }: Delivery, timeoutMs = 60_000): Promise<void> {
+  async settle({ runId }: Delivery, timeoutMs = PATIENCE_MS): Promise<void> {
     const { stores } = this.pipeline;
     const deadline = Date.now() + timeoutMs;
     const ended = await waitForRun(stores, runId, { timeoutMs });

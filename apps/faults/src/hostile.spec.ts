@@ -1,11 +1,10 @@
+import { PATIENCE_MS } from '@music/local-stack';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { STAGES } from '@music/events';
 import { LocalPipeline, musicKpis, referenceOf } from '@music/local-pipeline';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { logFault } from './fault-log';
-
-jest.setTimeout(120_000);
 
 const DAY = '2024-06-25';
 const PWNED = '/tmp/music-hostile-names-pwned';
@@ -99,7 +98,7 @@ describe('hostile names', () => {
     await put('users/users.csv', [{ user_id: '1', user_name: 'Ada', user_country: 'UK' }]);
     for (const [file, name] of FILE_NAMES.entries()) await put(`streams/${name}`, streams[file] ?? []);
     runId = await requestRun(pipeline.stores, { logicalDate: DAY, immediately: true });
-    await waitForRun(pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
   });
   afterAll(() => pipeline?.stop());
 

@@ -4,12 +4,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { STAGES } from '@music/events';
 import { SAMPLES, dayAfter, musicKpis, reference } from '@music/local-pipeline';
 import { dayReport, runReport, waitForRun } from '@music/reports';
-import { type Child, until } from '@music/local-stack';
+import { PATIENCE_MS, type Child, until } from '@music/local-stack';
 import { type ProxiedServer } from '@music/testing';
 import { logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
-
-jest.setTimeout(240_000);
 
 const SERVERS: readonly ProxiedServer[] = ['kafka', 'dynamodb', 's3'];
 
@@ -157,7 +155,7 @@ describe('start and stop', () => {
     await isReady(small);
     const shift = await faulty.load();
     const delivery = await faulty.request(shift);
-    const run = await waitForRun(pipeline.stores, delivery.runId, { timeoutMs: 60_000 });
+    const run = await waitForRun(pipeline.stores, delivery.runId, { timeoutMs: PATIENCE_MS });
     expect(run).toMatchObject({
       state: 'failed',
       failedStage: 'combiner',

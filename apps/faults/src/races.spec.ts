@@ -3,11 +3,9 @@ import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
 import { STAGES } from '@music/events';
 import { dayAfter, musicKpis } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
-
-jest.setTimeout(240_000);
 
 const HEADER = 'user_id,track_id,listen_time\n';
 
@@ -41,7 +39,7 @@ describe('races', () => {
   const counted = async () => (await dayReport(faulty.pipeline.stores.kpis, day))?.listen_count;
   const request = (date = day) => requestRun(faulty.pipeline.stores, { logicalDate: date, immediately: true });
   const ended = async (runId: string): Promise<RunReport | undefined> => {
-    await waitForRun(faulty.pipeline.stores, runId, { timeoutMs: 60_000 });
+    await waitForRun(faulty.pipeline.stores, runId, { timeoutMs: PATIENCE_MS });
     return runReport(faulty.pipeline.stores, runId);
   };
   const run = async () => ended(await request());

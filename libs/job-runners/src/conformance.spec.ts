@@ -9,8 +9,6 @@ import { GlueRunner } from './glue-runner';
 import type { JobRunner } from './job-runner';
 import { type Delivery, KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
 
-jest.setTimeout(600_000);
-
 /** Every engine; each must give what the first gives. */
 const ENGINES: Record<string, (fixture: KpiJobFixture, glue: GlueEndpoint) => Promise<JobRunner>> = {
   duckdb: async ({ store, scratch, limits }) => new DuckDBRunner(store, scratch, limits),

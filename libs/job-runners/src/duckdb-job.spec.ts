@@ -8,8 +8,6 @@ import type { KpiJob } from './job-runner';
 import { MODELS } from './kpi-models';
 import { type Delivery, KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
 
-jest.setTimeout(90_000);
-
 describe('the KPI job', () => {
   let fixture: KpiJobFixture;
   const unhurried = new AbortController().signal;

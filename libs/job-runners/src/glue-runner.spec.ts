@@ -5,8 +5,6 @@ import { GlueRunner } from './glue-runner';
 import type { KpiJob } from './job-runner';
 import { KpiJobFixture } from './kpi-job.fixture';
 
-jest.setTimeout(60_000);
-
 const SETTINGS = {
   jobName: 'music-kpis',
   roleArn: 'arn:aws:iam::123456789012:role/music-kpis',

@@ -8,7 +8,7 @@ import { text, textList } from '@music/duckdb';
 import type { DayKpis } from '@music/kpis';
 import { placeListens } from '@music/lake';
 import { ObjectStore, type StoredObject } from '@music/storage';
-import { LocalStack, localS3 } from '@music/local-stack';
+import { PATIENCE_MS, LocalStack, localS3 } from '@music/local-stack';
 import { type JobRunner, type KpiJob, type KpiJobSummary, readResult, resultObjects } from './job-runner';
 
 /** `day`: the calendar day in a zone other than UTC. */
@@ -98,7 +98,7 @@ export class KpiJobFixture {
   }
 
   /** Has an engine do a job to its end. */
-  async run(runner: JobRunner, delivery: Delivery, timeoutMs = 120_000): Promise<Result> {
+  async run(runner: JobRunner, delivery: Delivery, timeoutMs = PATIENCE_MS): Promise<Result> {
     const job = await this.place(delivery);
     const started = await runner.start(job);
     if ('busy' in started) throw new Error(started.busy);

@@ -3,8 +3,6 @@ import { DynamoDBDocumentClient, PutCommand, UpdateCommand } from '@aws-sdk/lib-
 import { LocalStack, localDynamoDB } from '@music/local-stack';
 import { type DayKpis, KpiHistory, KpiTable, kpiTable } from './index';
 
-jest.setTimeout(60_000);
-
 const GENRES = ['pop', 'rock', 'jazz', 'dub', 'folk', '#1 hits'];
 const dayOf = (date: string, first = 100): DayKpis => {
   const genres = GENRES.map((genre, i) => ({

@@ -12,8 +12,6 @@ import {
   topSongPrefix,
 } from './index';
 
-jest.setTimeout(60_000);
-
 const day = (genres: Record<string, number>, date = '2024-06-25'): DayKpis => {
   const all = Object.entries(genres).map(([genre, listen_count]) => ({
     genre,

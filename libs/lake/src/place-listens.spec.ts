@@ -8,8 +8,6 @@ import { ObjectStore, type StoredObject } from '@music/storage';
 import { lakeDay, lakeDays } from './lake-day';
 import { TurnIsOver, placeListens } from './place-listens';
 
-jest.setTimeout(60_000);
-
 describe("placing a run's listens in the lake", () => {
   const limits = { memoryBytes: 2 ** 28, threads: 2 };
   let stack: LocalStack;

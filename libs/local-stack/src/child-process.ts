@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
+import { PATIENCE_MS } from './until';
 
 /**
  * Ends every process it was told of when its standard input closes, which also happens when this process is killed
@@ -121,7 +122,7 @@ export class Child {
   }
 
   /** Polls until `ready` says so. Throws with the end of the log when the process ends before, or time runs out. */
-  async until(ready: () => Promise<boolean>, timeoutMs = 60_000): Promise<void> {
+  async until(ready: () => Promise<boolean>, timeoutMs = PATIENCE_MS): Promise<void> {
     const deadline = Date.now() + timeoutMs;
     while (!(await ready().catch(() => false))) {
       if (!this.running)

@@ -1,7 +1,5 @@
 import { LocalStack } from './index';
 
-jest.setTimeout(60_000);
-
 it('starts its servers, starts one again at its port, and leaves no process behind', async () => {
   const stack = await LocalStack.start();
   const pids = (['kafka', 'dynamodb', 's3'] as const).map((server) => stack.child(server).pid);

@@ -20,8 +20,6 @@ import {
   replay,
 } from './index';
 
-jest.setTimeout(90_000);
-
 const silent = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const DAY = '2024-06-25';
 let n = 0;

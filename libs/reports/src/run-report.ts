@@ -49,6 +49,8 @@ export interface RunReport {
   readonly logical_date: string;
   readonly state: Run['state'];
   readonly requested_at: string;
+  /** Who asked, where that is known. */
+  readonly requested_by?: string;
   /** From the request to the end of the last stage so far. */
   readonly seconds?: number;
   readonly reasons: readonly string[];
@@ -94,6 +96,7 @@ export async function runReport(
     logical_date: run.logicalDate,
     state: run.state,
     requested_at: run.requestedAt,
+    requested_by: run.requestedBy,
     reasons: run.reasons ?? [],
     seconds: lastEnd ? secondsBetween(run.requestedAt, lastEnd) : undefined,
     files: [

@@ -9,6 +9,7 @@ export function describeRun(run: RunReport): string {
   const lines = [
     `run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`,
   ];
+  if (run.requested_by !== undefined) lines.push(`  asked for by ${printable(run.requested_by)}`);
   if (run.progress !== undefined) lines.push(`  now: ${describeProgress(run.progress)}`);
   for (const { stage, since } of run.stalled ?? []) lines.push(`  stalled: ${stage} has got nowhere since ${since}`);
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);

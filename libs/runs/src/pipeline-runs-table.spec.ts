@@ -2,8 +2,6 @@ import { CreateTableCommand, type DynamoDBClient, PutItemCommand, QueryCommand }
 import { LocalStack, localDynamoDB } from '@music/local-stack';
 import { ensureTable, pipelineRunsTable } from './pipeline-runs-table';
 
-jest.setTimeout(60_000);
-
 describe('ensureTable', () => {
   let stack: LocalStack;
   let dynamo: DynamoDBClient;

@@ -7,8 +7,6 @@ import { LocalStack, localS3 } from '@music/local-stack';
 import { FaultProxies, type Verdict, s3Error } from '@music/testing';
 import { ObjectChanged, ObjectStore, type StoredObject, WrittenMeanwhile, keyBelow } from './index';
 
-jest.setTimeout(60_000);
-
 describe('the object store', () => {
   let stack: LocalStack;
   let s3: S3Client;

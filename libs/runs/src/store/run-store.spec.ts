@@ -16,8 +16,6 @@ import {
   pipelineRunsTable,
 } from '../index';
 
-jest.setTimeout(60_000);
-
 const RUN = { runId: 'scheduled__2024-06-25', logicalDate: '2024-06-25', immediately: false };
 const ref = { bucket: 'b', key: 'k', etag: 'e', size: 1 };
 const requested = (runId = RUN.runId) => envelope(RunRequested, 'cli', { runId, logicalDate: '2024-06-25' });
