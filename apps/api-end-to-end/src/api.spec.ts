@@ -440,6 +440,31 @@ describe('the API', () => {
     });
   });
 
+  it('lets the pages of other origins in that are listed, and no others', async () => {
+    const origin = 'https://board.example';
+    const child = await pipeline.startService('api', { API_CORS_ORIGINS: origin });
+    const preflight = (from: string) =>
+      fetch(`${pipeline.apiUrl(child)}/v1/runs`, {
+        method: 'OPTIONS',
+        headers: {
+          origin: from,
+          'access-control-request-method': 'POST',
+          'access-control-request-headers': 'authorization',
+        },
+      });
+    expect((await preflight(origin)).headers.get('access-control-allow-origin')).toBe(origin);
+    expect((await preflight('https://evil.example')).headers.get('access-control-allow-origin')).not.toBe(
+      'https://evil.example',
+    );
+    const listed = new ApiCaller(() => pipeline.apiUrl(child), { origin });
+    expect((await listed.get('/v1/days')).headers.get('access-control-allow-origin')).toBe(origin);
+    expect((await listed.post('/v1/backfills', { from: DAY, to: DAY, dry_run: true })).status).toBe(202);
+    const other = new ApiCaller(() => pipeline.apiUrl(child), { origin: 'https://evil.example' });
+    expect((await other.get('/v1/days')).headers.get('access-control-allow-origin')).not.toBe('https://evil.example');
+    expect((await other.post('/v1/backfills', { from: DAY, to: DAY, dry_run: true })).status).toBe(403);
+    await child.stop();
+  });
+
   it('loses nothing that it answered when it is killed', async () => {
     const child = await pipeline.startService('api');
     const doomed = new ApiCaller(() => pipeline.apiUrl(child));

@@ -5,7 +5,7 @@ import { paths, useDay, useDays, useGenresOfDay, useLineage, useTopGenres, useTo
 import { Time } from '../app/zone';
 import { CsvButton } from '../parts/csv-button';
 import { Answer, Empty, Failure, Loading, useTitle } from '../parts/states';
-import { Table } from '../parts/table';
+import { Table, numbers } from '../parts/table';
 import { addDays, change, count, isDate, minutes, weekday } from '../parts/text';
 import { NotFoundPage } from './not-found-page';
 
@@ -206,12 +206,7 @@ function AllGenres({
                 show: ({ genre }) => <Link to={`/genres/${encodeURIComponent(genre)}`}>{genre}</Link>,
                 by: ({ genre }) => genre,
               },
-              {
-                name: 'listens',
-                show: ({ listen_count }) => count(listen_count),
-                by: ({ listen_count }) => listen_count,
-                numeric: true,
-              },
+              numbers<GenreDayRow>('listens', ({ listen_count }) => listen_count),
               {
                 name: 'day before',
                 show: ({ genre, listen_count }) => change(listen_count, before.get(genre)) ?? '–',
@@ -222,24 +217,9 @@ function AllGenres({
                 show: ({ genre, listen_count }) => change(listen_count, week.get(genre)) ?? '–',
                 numeric: true,
               },
-              {
-                name: 'listeners',
-                show: (row) => count(row.unique_listeners),
-                by: (row) => row.unique_listeners,
-                numeric: true,
-              },
-              {
-                name: 'minutes',
-                show: (row) => minutes(row.total_listening_minutes),
-                by: (row) => row.total_listening_ms,
-                numeric: true,
-              },
-              {
-                name: 'minutes a listener',
-                show: (row) => minutes(row.avg_listening_minutes_per_user),
-                by: (row) => row.avg_listening_minutes_per_user,
-                numeric: true,
-              },
+              numbers<GenreDayRow>('listeners', (row) => row.unique_listeners),
+              numbers<GenreDayRow>('minutes', (row) => row.total_listening_minutes, minutes),
+              numbers<GenreDayRow>('minutes a listener', (row) => row.avg_listening_minutes_per_user, minutes),
               {
                 name: 'where from',
                 show: ({ genre }) => (

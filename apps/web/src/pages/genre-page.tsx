@@ -6,8 +6,8 @@ import { DayChart } from '../parts/chart';
 import { CsvButton } from '../parts/csv-button';
 import { NewestDay, RangeChoice, useRange } from '../parts/range';
 import { Answer, useTitle } from '../parts/states';
-import { Table } from '../parts/table';
-import { count, daysFrom, minutes } from '../parts/text';
+import { Table, numbers } from '../parts/table';
+import { daysFrom, minutes } from '../parts/text';
 
 const LINES = [
   ['Listens', 'listens', (row: GenreDayRow) => row.listen_count],
@@ -45,30 +45,10 @@ export function GenrePage() {
               sortedBy={{ column: 'day', down: true }}
               columns={[
                 { name: 'day', show: ({ date }) => <Link to={`/days/${date}`}>{date}</Link>, by: ({ date }) => date },
-                {
-                  name: 'listens',
-                  show: (row) => count(row.listen_count),
-                  by: (row) => row.listen_count,
-                  numeric: true,
-                },
-                {
-                  name: 'listeners',
-                  show: (row) => count(row.unique_listeners),
-                  by: (row) => row.unique_listeners,
-                  numeric: true,
-                },
-                {
-                  name: 'minutes',
-                  show: (row) => minutes(row.total_listening_minutes),
-                  by: (row) => row.total_listening_ms,
-                  numeric: true,
-                },
-                {
-                  name: 'minutes a listener',
-                  show: (row) => minutes(row.avg_listening_minutes_per_user),
-                  by: (row) => row.avg_listening_minutes_per_user,
-                  numeric: true,
-                },
+                numbers<GenreDayRow>('listens', (row) => row.listen_count),
+                numbers<GenreDayRow>('listeners', (row) => row.unique_listeners),
+                numbers<GenreDayRow>('minutes', (row) => row.total_listening_minutes, minutes),
+                numbers<GenreDayRow>('minutes a listener', (row) => row.avg_listening_minutes_per_user, minutes),
               ]}
             />
           </>

@@ -1,12 +1,12 @@
 import { useMemo } from 'react';
 import { Link } from 'react-router';
-import type { TopGenreRow } from '../api/client';
+import type { GenreRow, TopGenreRow } from '../api/client';
 import { paths, useAllGenres, useMe, useTopGenresOver } from '../api/queries';
 import { DayChart } from '../parts/chart';
 import { CsvButton } from '../parts/csv-button';
 import { NewestDay, RangeChoice, useRange } from '../parts/range';
 import { Answer, useTitle } from '../parts/states';
-import { Table } from '../parts/table';
+import { Table, numbers } from '../parts/table';
 import { addDays, count, daysFrom, minutes } from '../parts/text';
 
 /** As many days as the API adds up all genres of. */
@@ -51,25 +51,10 @@ export function GenresPage() {
                   show: ({ genre }) => <Link to={`/genres/${encodeURIComponent(genre)}?to=${to}`}>{genre}</Link>,
                   by: ({ genre }) => genre,
                 },
-                {
-                  name: 'listens',
-                  show: (row) => count(row.listen_count),
-                  by: (row) => row.listen_count,
-                  numeric: true,
-                },
-                {
-                  name: 'most listeners a day',
-                  show: (row) => count(row.max_daily_listeners),
-                  by: (row) => row.max_daily_listeners,
-                  numeric: true,
-                },
-                {
-                  name: 'minutes',
-                  show: (row) => minutes(row.total_listening_minutes),
-                  by: (row) => row.total_listening_ms,
-                  numeric: true,
-                },
-                { name: 'days', show: (row) => count(row.days), by: (row) => row.days, numeric: true },
+                numbers<GenreRow>('listens', (row) => row.listen_count),
+                numbers<GenreRow>('most listeners a day', (row) => row.max_daily_listeners),
+                numbers<GenreRow>('minutes', (row) => row.total_listening_minutes, minutes),
+                numbers<GenreRow>('days', (row) => row.days),
               ]}
             />
           )}

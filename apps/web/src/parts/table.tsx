@@ -1,4 +1,5 @@
 import { type ReactNode, useMemo, useState } from 'react';
+import { count } from './text';
 
 export interface ColumnOf<T> {
   readonly name: string;
@@ -6,6 +7,11 @@ export interface ColumnOf<T> {
   /** What rows are sorted by; without it the column cannot be sorted. */
   readonly by?: (row: T) => string | number;
   readonly numeric?: boolean;
+}
+
+/** A column of numbers, which are shown as `show` has them. */
+export function numbers<T>(name: string, of: (row: T) => number, show: (value: number) => string = count): ColumnOf<T> {
+  return { name, show: (row) => show(of(row)), by: of, numeric: true };
 }
 
 /** A table that can be sorted by its heads; where `search` is given, rows are found by its text, too. */
