@@ -123,15 +123,21 @@ function bodies(): RequestHandler {
   return express.json({ limit: MOST_BODY, strict: true, type: 'application/json' });
 }
 
-/** Whether the table of KPIs answers, looked at every 5 s: without Kafka everything is still there to be read. */
+/**
+ * Whether the table of KPIs has answered since the start. What is away later is told by a problem and by the page, which
+ * nobody would see of a replica that takes itself out.
+ */
 function watchTable({ stores, config }: ApiRuntime) {
-  let problem: string | undefined = 'not looked yet';
+  let problem: string | undefined = `${config.kpiTable} was not looked at yet`;
   const look = () =>
     stores.dynamo.send(new DescribeTableCommand({ TableName: config.kpiTable })).then(
-      () => (problem = undefined),
+      () => {
+        problem = undefined;
+        clearInterval(timer);
+      },
       (error: unknown) => (problem = `${config.kpiTable} cannot be reached: ${describeError(error, 200)}`),
     );
-  void look();
   const timer = setInterval(look, READY_LOOK_MS).unref();
+  void look();
   return { problems: () => (problem === undefined ? [] : [problem]), stop: () => clearInterval(timer) };
 }
