@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, freePort, until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline, musicKpis } from '@music/local-pipeline';
 import { requestRun, waitForRun } from '@music/reports';
 import chromium from '@sparticuz/chromium';
@@ -12,6 +12,7 @@ const SAMPLES = path.join(workspaceRoot(), 'samples');
 const SHOTS = process.env['SCREENSHOTS_TO'] ?? path.join(workspaceRoot(), '.screenshots');
 const DAY = '2026-03-02';
 const HOSTILE = `<img src=x onerror="document.title='owned'">`;
+const ENV = { RETRY_DELAYS_SECONDS: '0.1', WORK_ATTEMPTS: '1', API_RATE_LIMIT: '100000' };
 const DESKTOP = { viewport: { width: 1_280, height: 900 } };
 const PHONE = { viewport: { width: 390, height: 800 } };
 
@@ -39,7 +40,8 @@ describe('the page', () => {
     mkdirSync(SHOTS, { recursive: true });
     pipeline = await LocalPipeline.start({
       api: true,
-      env: { RETRY_DELAYS_SECONDS: '0.1', WORK_ATTEMPTS: '1', API_RATE_LIMIT: '100000' },
+      // A port that it can have again once it was gone.
+      env: { ...ENV, API_PORT: String(await freePort()) },
     });
     await pipeline.load(SAMPLES);
     runId = await requestRun(pipeline.stores, { logicalDate: '2026-03-03', immediately: true });
@@ -309,14 +311,13 @@ describe('the page', () => {
 
   it('says that the API is gone, and goes on when it is back', async () => {
     const page = await open('/', 'The last days');
-    const port = new URL(pipeline.apiUrl()).port;
     const [child] = pipeline.children('api');
     await child?.stop();
     await page.getByText('The connection is lost').waitFor();
     await page.getByRole('link', { name: 'Runs' }).click();
     await page.getByText('The API does not answer').first().waitFor();
     await shoot(page, 'api-gone');
-    await pipeline.startService('api', { API_PORT: port, API_RATE_LIMIT: '100000' });
+    await pipeline.startService('api');
     await page.getByText('The connection is lost').waitFor({ state: 'hidden' });
     await page.getByText('rows kept').waitFor();
     await close(page);
@@ -326,7 +327,7 @@ describe('the page', () => {
     const { key, entry } = JSON.parse((await musicKpis(pipeline, 'api-key', '--name', 'looker', '--json')).out);
     const file = path.join(pipeline.dir, 'page-keys.json');
     writeFileSync(file, JSON.stringify([entry]));
-    const child = await pipeline.startService('api', { API_AUTH: 'keys', API_KEYS_FILE: file });
+    const child = await pipeline.startService('api', { API_AUTH: 'keys', API_KEYS_FILE: file, API_PORT: '0' });
     const context = await browser.newContext({ locale: 'en-GB', ...DESKTOP });
     const page = await context.newPage();
     await page.goto(`${pipeline.apiUrl(child)}/runs`);

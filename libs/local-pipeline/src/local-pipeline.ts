@@ -42,7 +42,7 @@ const ARRIVAL_DEFAULTS = {
 };
 
 /** On loopback everybody is the operator. */
-const API_DEFAULTS = { API_AUTH: 'none', API_HOST: '127.0.0.1', API_ANONYMOUS_ROLE: 'operator' };
+const API_DEFAULTS = { API_AUTH: 'none', API_HOST: '127.0.0.1', API_PORT: '0', API_ANONYMOUS_ROLE: 'operator' };
 
 /** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
 export const LOCAL_ENGINES = ['duckdb', 'glue'] as const;
@@ -144,7 +144,6 @@ export class LocalPipeline {
       HEALTH_PORT: '0',
       METRICS_PORT: '0',
       HEALTH_HOST: '127.0.0.1',
-      API_PORT: '0',
     };
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -21,6 +21,9 @@ const HOST = '127.0.0.1';
 /** Name of the queue that gets the source bucket's notifications. */
 const ARRIVALS = 'arrivals';
 const KAFKA_USER = 'music';
+/** Below the ports that systems give to outgoing connections, which take one while its server is still starting. */
+const PORTS = { from: 15_000, to: 32_000 };
+const PORT_TRIES = 100;
 
 interface ProxiedKafka {
   readonly brokerPort: number;
@@ -318,14 +321,16 @@ queues {
 }
 
 export async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, HOST, () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
+  for (let attempt = 1; ; attempt += 1) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    const free = await new Promise<boolean>((resolve) => {
+      const server = createServer();
+      server.once('error', () => resolve(false));
+      server.listen(port, HOST, () => server.close(() => resolve(true)));
     });
-  });
+    if (free) return port;
+    if (attempt === PORT_TRIES) throw new Error(`no port from ${PORTS.from} to ${PORTS.to} of ${HOST} is free`);
+  }
 }
 
 async function answersHttp(port: number): Promise<boolean> {
