@@ -100,7 +100,10 @@ describe('the page', () => {
     ['dark', { ...DESKTOP, colorScheme: 'dark' as const }],
     ['a phone', { ...PHONE, colorScheme: 'light' as const }],
   ])('can be used by everybody: no serious finding of axe (%s)', async (name, options) => {
-    for (const [route, address, has] of ROUTES(runId).filter(([of]) => of !== 'docs')) {
+    const routes = ROUTES(runId).filter(
+      ([of]) => of !== 'docs' && (name !== 'dark' || ['days', 'day', 'run'].includes(of)),
+    );
+    for (const [route, address, has] of routes) {
       const page = await open(address, has, options);
       await page.waitForTimeout(500);
       await page.evaluate(axe.source);
