@@ -250,7 +250,6 @@ describe('the API', () => {
       const whole = readStream(`${url}/v1/stream`, (events) =>
         events.some(({ event, data }) => event === 'run' && data.state === 'completed'),
       );
-      await new Promise((resolve) => setTimeout(resolve, 1_500)); // it has looked once
       const { body } = await api.post('/v1/backfills', { from: DAY, to: DAY });
       const own = readStream(
         `${url}/v1/runs/${body.run_id}/stream`,
@@ -468,35 +467,40 @@ describe('the API', () => {
   it('loses nothing that it answered when it is killed', async () => {
     const child = await pipeline.startService('api');
     const doomed = new ApiCaller(() => pipeline.apiUrl(child));
+    // Several ask, on and on, until nobody answers any more.
+    const asked: string[] = [];
     const answered: string[] = [];
-    const asking = Array.from({ length: 12 }, async (_, i) => {
-      const { body } = await doomed.post('/v1/runs', { now: true }, { 'Idempotency-Key': `doomed-${i}` });
-      answered.push(body.run_id);
+    const asking = Array.from({ length: 4 }, async () => {
+      for (;;) {
+        const key = `doomed-${asked.length}`;
+        asked.push(key);
+        const { body } = await doomed.post('/v1/runs', { now: true }, { 'Idempotency-Key': key });
+        answered.push(body.run_id);
+      }
     });
-    await until('some are answered', () => answered.length >= 3);
+    await until('some are answered', () => answered.length >= 5);
     child.kill('SIGKILL');
     await Promise.allSettled(asking);
-    expect(answered.length).toBeLessThan(12); // else nothing was killed
+    expect(asked.length).toBeGreaterThan(answered.length);
     for (const id of answered)
       await until(`${id} is there`, async () => (await api.get(`/v1/runs/${id}`)).status === 200);
     // Those that were not answered are asked for again, at another replica, with the same key.
-    for (let i = 0; i < 12; i += 1) {
-      const { body } = await api.post('/v1/runs', { now: true }, { 'Idempotency-Key': `doomed-${i}` });
+    for (const key of asked) {
+      const { body } = await api.post('/v1/runs', { now: true }, { 'Idempotency-Key': key });
       await untilEnded(body.run_id);
     }
-    expect(
-      (await api.get('/v1/runs?limit=100')).body.filter(({ state }: { state: string }) => state === 'skipped'),
-    ).toHaveLength(12);
+    const skipped = (await api.get('/v1/runs?limit=100&state=skipped')).body.length;
+    expect(skipped).toBe(Math.min(100, asked.length));
   });
 
   it('lets streams go when it is told to stop, and ends in order', async () => {
-    const child = await pipeline.startService('api', { GRACE_SECONDS: '5' });
+    const child = await pipeline.startService('api', { GRACE_SECONDS: '120' });
     const stream = readStream(`${pipeline.apiUrl(child)}/v1/stream`, () => false);
     await new Promise((resolve) => setTimeout(resolve, 500));
     const began = Date.now();
     child.kill('SIGTERM');
     expect(await child.exited).toBe('exit code 0');
-    expect(Date.now() - began).toBeLessThan(4_000);
+    expect(Date.now() - began).toBeLessThan(60_000); // it waits for no stream
     await stream;
   });
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { describeError } from '@music/errors';
 import { type RunRow, lastChangeOf, publishedDates, runProgress, runRow, runView } from '@music/reports';
 import { type Run, TERMINAL } from '@music/runs';
@@ -16,7 +17,9 @@ export type StreamEvent =
       readonly data: { readonly run_id: string; readonly version?: number; readonly dates: readonly string[] };
     }
   /** A store does not answer; the stream goes on once it does. */
-  | { readonly event: 'away'; readonly data: { readonly detail: string } };
+  | { readonly event: 'away'; readonly data: { readonly detail: string } }
+  /** It does again. */
+  | { readonly event: 'back'; readonly data: Readonly<Record<string, never>> };
 
 export type Listener = (event: StreamEvent) => void;
 
@@ -25,13 +28,20 @@ const RUNS_WATCHED = 50;
 /** Clocks of replicas, and what a store shows late, differ by less. */
 const SLACK_MS = 5_000;
 
+/** What a stream begins with, and what tells it of all that comes after. */
+export interface Following {
+  readonly events: readonly StreamEvent[];
+  /** Gives what ends it. */
+  listen(listener: Listener): () => void;
+}
+
 /**
  * Looks at the runs once a second, for all streams of this process together, as long as there is one; tells what has
  * changed since the last look.
  */
 @Injectable()
 export class RunWatch {
-  private readonly all = new Watched<Map<string, Run>>(
+  private readonly all = new Watched<ReadonlyMap<string, Run>>(
     () => this.newest(),
     (runs, before) => this.changes(runs, before),
   );
@@ -39,47 +49,47 @@ export class RunWatch {
 
   constructor(private readonly runtime: ApiRuntime) {}
 
-  /** Tells of all runs. Gives what ends it. */
-  watchAll(listener: Listener): () => void {
-    return this.all.add(listener);
+  /** All runs: from the newest ones on; or, where a stream goes on, from what has changed since a time (epoch ms). */
+  async followAll(since: number | undefined): Promise<Following> {
+    const runs = await this.newest();
+    const events: StreamEvent[] = [];
+    if (since === undefined) events.push({ event: 'runs', data: [...runs.values()].map(runRow) });
+    else
+      for (const run of [...runs.values()].reverse()) {
+        if (Date.parse(lastChangeOf(run)) < since - SLACK_MS) continue;
+        events.push({ event: 'run', data: runRow(run) }, ...(await this.published(run)));
+      }
+    return { events, listen: (listener) => this.all.add(listener, runs) };
   }
 
-  /** Tells of one run, whole. Gives what ends it. */
-  watchRun(runId: string, listener: Listener): () => void {
-    const watched =
-      this.each.get(runId) ??
-      new Watched<string>(
-        async () =>
-          JSON.stringify(await runView(this.runtime.stores, runId, this.runtime.config.stallMinutes * 60_000)),
-        async (view, before) => (view === before ? [] : [{ event: 'run', data: JSON.parse(view) as object }]),
-      );
-    this.each.set(runId, watched);
-    const leave = watched.add(listener, true);
-    return () => {
-      leave();
-      if (watched.size === 0) this.each.delete(runId);
+  /** One run, whole. Undefined where there is none. */
+  async followRun(runId: string): Promise<Following | undefined> {
+    const look = async () =>
+      JSON.stringify(await runView(this.runtime.stores, runId, this.runtime.config.stallMinutes * 60_000));
+    const tell = (view: string): StreamEvent => ({ event: 'run', data: JSON.parse(view) as object });
+    const first = (await look()) as string | undefined;
+    if (first === undefined) return undefined;
+    return {
+      events: [tell(first)],
+      listen: (listener) => {
+        const watched =
+          this.each.get(runId) ??
+          new Watched<string>(look, async (view, before) => (view === before ? [] : [tell(view)]));
+        this.each.set(runId, watched);
+        const leave = watched.add(listener, first);
+        return () => {
+          leave();
+          if (watched.size === 0 && this.each.get(runId) === watched) this.each.delete(runId);
+        };
+      },
     };
   }
 
-  /** What a new stream begins with: the newest runs; or, where one goes on, what has changed since a time. */
-  async beginning(since: number | undefined): Promise<StreamEvent[]> {
-    const runs = [...(await this.newest()).values()];
-    if (since === undefined) return [{ event: 'runs', data: runs.map(runRow) }];
-    const changed = runs.filter((run) => Date.parse(lastChangeOf(run)) >= since - SLACK_MS).reverse();
-    const events: StreamEvent[] = [];
-    for (const run of changed) {
-      events.push({ event: 'run', data: runRow(run) });
-      events.push(...(await this.published(run)));
-    }
-    return events;
-  }
-
-  private async newest(): Promise<Map<string, Run>> {
+  private async newest(): Promise<ReadonlyMap<string, Run>> {
     return new Map((await this.runtime.stores.runs.listRuns(RUNS_WATCHED)).map((run) => [run.runId, run]));
   }
 
-  private async changes(runs: Map<string, Run>, before: Map<string, Run> | undefined): Promise<StreamEvent[]> {
-    if (before === undefined) return [];
+  private async changes(runs: ReadonlyMap<string, Run>, before: ReadonlyMap<string, Run>): Promise<StreamEvent[]> {
     const events: StreamEvent[] = [];
     for (const run of [...runs.values()].reverse()) {
       const old = before.get(run.runId);
@@ -102,51 +112,46 @@ export class RunWatch {
 /** Something that is looked at as long as anybody listens. */
 class Watched<T> {
   private readonly listeners = new Set<Listener>();
-  private timer: NodeJS.Timeout | undefined;
   private seen: T | undefined;
+  private looking = false;
   private away = false;
 
   constructor(
     private readonly look: () => Promise<T>,
-    private readonly changes: (now: T, before: T | undefined) => Promise<StreamEvent[]>,
+    private readonly changes: (now: T, before: T) => Promise<StreamEvent[]>,
   ) {}
 
   get size(): number {
     return this.listeners.size;
   }
 
-  /** `catchUp`: tell the newcomer alone what there is, as to the first one. */
-  add(listener: Listener, catchUp = false): () => void {
+  /** `known`: what the listener has seen already; what has changed since is told. */
+  add(listener: Listener, known: T): () => void {
     this.listeners.add(listener);
-    if (this.timer === undefined) this.lookLater(0);
-    else if (catchUp && this.seen !== undefined)
-      void this.changes(this.seen, undefined).then((events) => events.forEach(listener));
-    return () => {
-      this.listeners.delete(listener);
-      if (this.size > 0) return;
-      clearTimeout(this.timer);
-      this.timer = undefined;
-      this.seen = undefined;
-    };
+    this.seen ??= known;
+    if (!this.looking) {
+      this.looking = true;
+      void this.lookOn();
+    }
+    return () => this.listeners.delete(listener);
   }
 
-  private lookLater(ms: number): void {
-    this.timer = setTimeout(() => {
-      this.lookNow().then(
-        () => this.size > 0 && this.lookLater(LOOK_MS),
-        () => this.size > 0 && this.lookLater(LOOK_MS),
-      );
-    }, ms);
-    this.timer.unref();
+  private async lookOn(): Promise<void> {
+    while (this.size > 0) {
+      await this.lookOnce();
+      await pause(LOOK_MS, undefined, { ref: false });
+    }
+    this.looking = false;
+    this.seen = undefined;
   }
 
-  private async lookNow(): Promise<void> {
+  private async lookOnce(): Promise<void> {
     try {
       const now = await this.look();
-      const events = await this.changes(now, this.seen);
+      const events = await this.changes(now, this.seen ?? now);
       this.seen = now;
+      this.tell(this.away ? [{ event: 'back', data: {} }, ...events] : events);
       this.away = false;
-      this.tell(events);
     } catch (error) {
       if (!this.away) this.tell([{ event: 'away', data: { detail: describeError(error, 200) } }]);
       this.away = true;

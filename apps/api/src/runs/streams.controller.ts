@@ -5,7 +5,7 @@ import type { Response } from 'express';
 import { ApiRuntime } from '../api-runtime';
 import { Needs } from '../auth/needs';
 import { ProblemError } from '../http/problem';
-import { type Listener, RunWatch, type StreamEvent } from './run-watch';
+import { type Following, RunWatch, type StreamEvent } from './run-watch';
 import { RunParams, noRun } from './runs.controller';
 
 /** Proxies close what is silent for longer. */
@@ -29,16 +29,12 @@ export class Streams implements OnModuleDestroy {
   }
 
   /** Answers a request with a stream until either side ends it. */
-  async serve(
-    response: Response,
-    beginning: () => Promise<readonly StreamEvent[]>,
-    watch: (listener: Listener) => () => void,
-  ): Promise<void> {
+  async serve(response: Response, follow: () => Promise<Following>): Promise<void> {
     if (this.open.size >= this.runtime.config.apiStreams)
       throw new ProblemError(503, 'too-many-streams', 'this replica serves as many streams as it may', {
         retryAfterSeconds: 5,
       });
-    const first = await beginning();
+    const { events, listen } = await follow();
     if (response.destroyed) return;
     this.open.add(response);
     response.status(200).set({
@@ -52,8 +48,8 @@ export class Streams implements OnModuleDestroy {
       if (response.writableLength > MOST_UNREAD_BYTES) response.destroy();
       else response.write(`id: ${Date.now()}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     };
-    first.forEach(tell);
-    const leave = watch(tell);
+    events.forEach(tell);
+    const leave = listen(tell);
     const heartbeat = setInterval(() => response.write(': still here\n\n'), HEARTBEAT_MS);
     response.on('error', (error) => this.runtime.logger.debug({ error: describeError(error) }, 'a stream broke'));
     response.on('close', () => {
@@ -87,32 +83,24 @@ export class StreamsController {
   constructor(
     private readonly watch: RunWatch,
     private readonly streams: Streams,
-    private readonly runtime: ApiRuntime,
   ) {}
 
   @Get('stream')
   @GoesOn
   @ApiOperation({ operationId: 'stream', summary: 'Runs as they move, and days as they are published' })
-  @isStream('Events: `runs` at first, then `run`, `days`, and `away` while a store does not answer.')
+  @isStream(
+    'Events: `runs` at first, then `run`, `days`; `away` when a store does not answer, `back` when it does again.',
+  )
   async all(@Res() response: Response, @Headers('Last-Event-ID') last?: string): Promise<void> {
-    await this.streams.serve(
-      response,
-      () => this.watch.beginning(sinceOf(last)),
-      (listener) => this.watch.watchAll(listener),
-    );
+    await this.streams.serve(response, () => this.watch.followAll(sinceOf(last)));
   }
 
   @Get('runs/:id/stream')
   @GoesOn
   @ApiOperation({ operationId: 'streamRun', summary: 'A run as it moves' })
-  @isStream('Events `run`, each the whole run, and `away` while a store does not answer.')
+  @isStream('Events `run`, each the whole run; `away` when a store does not answer, `back` when it does again.')
   async run(@Param() { id }: RunParams, @Res() response: Response): Promise<void> {
-    if ((await this.runtime.stores.runs.findRun(id)) === undefined) noRun(id);
-    await this.streams.serve(
-      response,
-      async () => [],
-      (listener) => this.watch.watchRun(id, listener),
-    );
+    await this.streams.serve(response, async () => (await this.watch.followRun(id)) ?? noRun(id));
   }
 }
 

@@ -1560,7 +1560,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events: `runs` at first, then `run`, `days`, and `away` while a store does not answer. */
+            /** @description Events: `runs` at first, then `run`, `days`; `away` when a store does not answer, `back` when it does again. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1613,7 +1613,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Events `run`, each the whole run, and `away` while a store does not answer. */
+            /** @description Events `run`, each the whole run; `away` when a store does not answer, `back` when it does again. */
             200: {
                 headers: {
                     [name: string]: unknown;
