@@ -23,6 +23,7 @@ describe('files that arrive ask for runs by themselves:', () => {
     await rm(dir, { recursive: true });
   });
 
+  let files = 0;
   async function start(options: LocalPipelineOptions): Promise<void> {
     pipeline = await LocalPipeline.start(options);
     await put(
@@ -32,7 +33,7 @@ describe('files that arrive ask for runs by themselves:', () => {
     await put('users/users.csv', 'user_id,user_name,user_country\n1,Ada,France\n');
   }
   async function put(key: string, body: string, tell = true): Promise<void> {
-    const file = path.join(dir, 'file');
+    const file = path.join(dir, `file-${(files += 1)}`); // of its own: puts may overlap
     await mkdir(dir, { recursive: true });
     await writeFile(file, body);
     if (tell) await pipeline.put(key, file);
