@@ -1,4 +1,5 @@
 import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
+import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, TERMINAL, rerun } from '@music/runs';
 import {
@@ -98,9 +99,10 @@ async function backfill(options: WaitOptions & { from: string; to: string; dryRu
   const { from, to } = options;
   if (from > to) throw new UsageError(`--from ${from} is after --to ${to}`);
   await withStores(async (stores, config) => {
-    const days = await backfillDays(stores, config.lakeBucket, from, to);
-    if (days.length === 0) throw new UsageError(`the lake has no listens from ${from} to ${to}`);
+    const dates = await lakeDates(stores.objects, config.lakeBucket, from, to);
+    if (dates.length === 0) throw new UsageError(`the lake has no listens from ${from} to ${to}`);
     if (!options.dryRun) return follow(stores, await requestBackfill(stores, from, to), options);
+    const days = await backfillDays(stores, dates);
     if (options.json)
       return printJson(
         days.map(({ date: day, version, run_id, songs_version }) => ({ date: day, version, run_id, songs_version })),

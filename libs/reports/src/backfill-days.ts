@@ -1,4 +1,3 @@
-import { lakeDates } from '@music/lake';
 import type { Stores } from '@music/service';
 
 /** A day that a backfill would compute again, as it is served now; only its date where it never was. */
@@ -10,14 +9,12 @@ export interface BackfillDay {
   readonly songs_version?: string;
 }
 
-/** The days of the lake from one to another, both inclusive, YYYY-MM-DD, ascending. */
+/** What is served of days, ascending. */
 export async function backfillDays(
-  { objects, history }: Pick<Stores, 'objects' | 'history'>,
-  lakeBucket: string,
-  from: string,
-  to: string,
+  { history }: Pick<Stores, 'history'>,
+  dates: readonly string[],
 ): Promise<BackfillDay[]> {
-  const [dates, served] = await Promise.all([lakeDates(objects, lakeBucket, from, to), history.days(from, to)]);
+  const served = await history.days(dates[0] ?? '9', dates.at(-1) ?? '9');
   const itemOf = new Map(served.map((day) => [day.date, day]));
   return dates.map((date) => {
     const { listen_count, version, run_id, songs_version } = itemOf.get(date) ?? {};

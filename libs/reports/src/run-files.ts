@@ -1,6 +1,6 @@
-import type { ObjectRef } from '@music/events';
 import { type Manifest, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
+import { readOnce } from './read-once';
 import { type FileReport, fileReport, leftReport } from './run-report';
 
 /** Files that one call looks at: so many entries of the ledger, in calls of 100. */
@@ -25,7 +25,7 @@ export async function runFiles(
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   if (run.manifest === undefined) return { files: [] };
-  const { streams, left } = await manifestOf(objects, run.manifest);
+  const { streams, left } = await readOnce<Manifest>(objects, run.manifest);
   const files: FileReport[] = [];
   const end = streams.length + left.length;
   for (let at = after; at < end; at += FILES_A_CALL) {
@@ -43,22 +43,4 @@ export async function runFiles(
     }
   }
   return { files };
-}
-
-/** Manifests are named by their content, so one that was read stays good. */
-const read = new Map<string, Promise<Manifest>>();
-const MANIFESTS_KEPT = 4;
-
-function manifestOf(objects: Stores['objects'], ref: ObjectRef): Promise<Manifest> {
-  const name = `${ref.bucket}/${ref.key}/${ref.etag}`;
-  const known = read.get(name);
-  if (known !== undefined) return known;
-  const manifest = objects.readJson<Manifest>(ref);
-  read.set(name, manifest);
-  manifest.catch(() => read.delete(name));
-  for (const oldest of read.keys()) {
-    if (read.size <= MANIFESTS_KEPT) break;
-    read.delete(oldest);
-  }
-  return manifest;
 }

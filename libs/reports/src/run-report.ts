@@ -13,6 +13,7 @@ import {
   versionOf,
 } from '@music/runs';
 import type { Stores } from '@music/service';
+import { readOnce } from './read-once';
 import { type RunProgress, runProgress } from './run-progress';
 
 /** What became of one object below `streams/`. */
@@ -41,6 +42,9 @@ export interface StageReport {
   readonly seconds?: number;
 }
 
+/** The KPI job of a run, without where its input and its result are. */
+export type JobReport = Omit<NonNullable<Run['job']>, 'summary' | 'input'>;
+
 /** All that a run can tell, for programs. */
 export interface RunReport {
   readonly run_id: string;
@@ -57,7 +61,7 @@ export interface RunReport {
   readonly files: readonly FileReport[];
   readonly rows: { readonly read: number; readonly kept: number; readonly rejected: RowCounts };
   readonly notes: Run['notes'];
-  readonly job?: Omit<NonNullable<Run['job']>, 'summary'>;
+  readonly job?: JobReport;
   readonly days: readonly string[];
   readonly version?: number;
   readonly stages: readonly StageReport[];
@@ -82,14 +86,7 @@ export async function runReport(
   const ledger = await runs.files.find(
     (manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),
   );
-  const published = run.job?.summary !== undefined && (run.state === 'published' || run.state === 'completed');
-  const summary =
-    published && run.job?.summary !== undefined ? await objects.readJson<KpiJobSummary>(run.job.summary) : undefined;
-  const stages = STAGES.map((stage) => stageReport(stage, run));
-  const lastEnd = stages
-    .map(({ ended_at }) => ended_at ?? '')
-    .sort()
-    .at(-1);
+  const endedAt = endOf(run);
   return {
     run_id: runId,
     kind: runKind(runId),
@@ -98,20 +95,37 @@ export async function runReport(
     requested_at: run.requestedAt,
     requested_by: run.requestedBy,
     reasons: run.reasons ?? [],
-    seconds: lastEnd ? secondsBetween(run.requestedAt, lastEnd) : undefined,
+    seconds: endedAt === undefined ? undefined : secondsBetween(run.requestedAt, endedAt),
     files: [
       ...(manifest?.streams ?? []).map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
       ...(manifest?.left ?? []).map(leftReport),
     ],
     rows: run.rows ?? { read: 0, kept: 0, rejected: {} },
     notes: run.notes,
-    job: run.job === undefined ? undefined : (({ summary: _, input: __, ...job }) => job)(run.job),
-    days: summary?.days.map(({ date }) => date) ?? [],
+    job: jobReport(run),
+    days: await publishedDates({ objects }, run),
     version: run.version,
-    stages,
+    stages: STAGES.map((stage) => stageReport(stage, run)),
     progress: await runProgress({ runs }, run),
     stalled: stallMs === undefined || TERMINAL.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
   };
+}
+
+export function jobReport({ job }: Run): JobReport | undefined {
+  return job === undefined ? undefined : (({ summary: _, input: __, ...rest }) => rest)(job);
+}
+
+/** The days that a run published, by its job's summary. */
+export async function publishedDates({ objects }: Pick<Stores, 'objects'>, run: Run): Promise<string[]> {
+  const summary = run.state === 'published' || run.state === 'completed' ? run.job?.summary : undefined;
+  if (summary === undefined) return [];
+  return (await readOnce<KpiJobSummary>(objects, summary)).days.map(({ date }) => date);
+}
+
+/** When the last stage so far ended. */
+export function endOf({ stages }: Run): string | undefined {
+  const ends = Object.values(stages).flatMap(({ endedAt }) => (endedAt === undefined ? [] : [endedAt]));
+  return ends.sort().at(-1);
 }
 
 export async function stalledStages(

@@ -1,9 +1,18 @@
+import { totalOf } from '@music/contracts';
 import { type RerunStage, type RunKind, STAGES, runKind } from '@music/events';
-import type { KpiJobSummary } from '@music/job-runners';
 import { type Ask, type Batch, type Run, TERMINAL, rerunStages } from '@music/runs';
 import type { Stores } from '@music/service';
 import { type RunProgress, runProgress } from './run-progress';
-import { type StageReport, secondsBetween, stageReport, stalledStages } from './run-report';
+import {
+  type JobReport,
+  type StageReport,
+  endOf,
+  jobReport,
+  publishedDates,
+  secondsBetween,
+  stageReport,
+  stalledStages,
+} from './run-report';
 
 /** A run as one row of a list. */
 export interface RunRow {
@@ -44,8 +53,7 @@ export function runRow(run: Run): RunRow {
     seconds: endedAt === undefined ? undefined : secondsBetween(run.requestedAt, endedAt),
     rows_read: run.rows?.read,
     rows_kept: run.rows?.kept,
-    rows_rejected:
-      run.rows === undefined ? undefined : Object.values(run.rows.rejected).reduce((sum, count) => sum + count, 0),
+    rows_rejected: run.rows === undefined ? undefined : totalOf(run.rows.rejected),
     files_archived: run.archivedFiles,
     files_rejected: run.rejectedFiles,
     days: run.days,
@@ -61,11 +69,6 @@ export function lastChangeOf(run: Run): string {
   return [run.requestedAt, ...times].sort().at(-1) ?? run.requestedAt;
 }
 
-function endOf({ stages }: Run): string | undefined {
-  const ends = Object.values(stages).flatMap(({ endedAt }) => (endedAt === undefined ? [] : [endedAt]));
-  return ends.sort().at(-1);
-}
-
 export interface BatchReport {
   readonly batch: number;
   readonly state: Batch['state'];
@@ -79,7 +82,7 @@ export interface RunView extends RunRow {
   readonly reasons: readonly string[];
   readonly rejected_rows: Readonly<Record<string, number>>;
   readonly notes: Run['notes'];
-  readonly job?: Omit<NonNullable<Run['job']>, 'summary' | 'input'>;
+  readonly job?: JobReport;
   /** The days that it published. */
   readonly dates: readonly string[];
   readonly backfill?: Run['backfill'];
@@ -120,7 +123,7 @@ export async function runView(
     reasons: run.reasons ?? [],
     rejected_rows: run.rows?.rejected ?? {},
     notes: run.notes,
-    job: run.job === undefined ? undefined : (({ summary: _, input: __, ...job }) => job)(run.job),
+    job: jobReport(run),
     dates,
     backfill: run.backfill,
     stages: STAGES.map((stage) => stageReport(stage, run)),
@@ -145,11 +148,4 @@ export async function runView(
       refused,
     })),
   };
-}
-
-/** The days that a run published, by its job's summary. */
-export async function publishedDates({ objects }: Pick<Stores, 'objects'>, run: Run): Promise<string[]> {
-  const summary = run.state === 'published' || run.state === 'completed' ? run.job?.summary : undefined;
-  if (summary === undefined) return [];
-  return (await objects.readJson<KpiJobSummary>(summary)).days.map(({ date }) => date);
 }

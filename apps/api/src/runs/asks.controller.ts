@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { RERUN_STAGES, type RerunStage } from '@music/events';
+import { lakeDates } from '@music/lake';
 import {
   type Asker,
   backfillDays,
@@ -102,9 +103,10 @@ export class AsksController {
   ) {
     const { stores, config } = this.runtime;
     if (from > to) throw new ProblemError(400, 'invalid-request', `\`from\` ${from} is after \`to\` ${to}`);
-    const days = await backfillDays(stores, config.lakeBucket, from, to);
-    if (days.length === 0)
+    const dates = await lakeDates(stores.objects, config.lakeBucket, from, to);
+    if (dates.length === 0)
       throw new ProblemError(409, 'nothing-to-compute', `the lake has no listens from ${from} to ${to}`);
+    const days = await backfillDays(stores, dates);
     const preview = {
       days: days.map(({ date, listen_count, version, run_id }) => ({ date, listen_count, version, run_id })),
       listen_count: days.reduce((sum, { listen_count = 0 }) => sum + listen_count, 0),

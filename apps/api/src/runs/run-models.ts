@@ -1,3 +1,4 @@
+import { totalOf } from '@music/contracts';
 import { RERUN_STAGES, RUN_KINDS, STAGES } from '@music/events';
 import { RUN_STATES } from '@music/runs';
 import type { FileReport } from '@music/reports';
@@ -140,7 +141,7 @@ export function fileRow({ rows, ...file }: FileReport): FileRowModel {
   return {
     ...file,
     rows_read: rows?.read,
-    rows_rejected: rows === undefined ? undefined : Object.values(rows.rejected).reduce((sum, count) => sum + count, 0),
+    rows_rejected: rows === undefined ? undefined : totalOf(rows.rejected),
   };
 }
 
