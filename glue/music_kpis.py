@@ -3,8 +3,8 @@
 It runs the models of glue/sql/ as they stand. Arguments, in Glue's convention; others are ignored:
 
   --RUN_ID             the run whose listens are told from those of others
-  --S3_SOURCE_PATH     JSON: {"dates": ["YYYY-MM-DD", …], "songs": [path, …], "users": [path, …]}: the days to compute, ascending, and
-                       Parquet objects
+  --S3_SOURCE_PATH     JSON: {"dates": ["YYYY-MM-DD", …], "songs": [path, …], "users": [path, …], "left_out": {run: [file, …] or "all"}}:
+                       the days to compute, ascending; Parquet objects; the deliveries whose listens do not count, if any
   --S3_LAKE_PATH       the lake bucket; listens are below listens/date=D/run=R/, as they were delivered
   --S3_RESULT_PATH     folder for the result: date=D.json for each affected day, at the end summary.json
   --SQL_PATH           folder of the models
@@ -16,13 +16,15 @@ anything of it did not succeed.
 """
 
 import argparse
+import functools
 import hashlib
 import itertools
 import json
+import operator
 import re
 import time
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 # What makes Spark agree with DuckDB; nothing else is bridged.
@@ -38,8 +40,12 @@ SESSION = {
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
 LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE"
+# With the delivery a row came in: the number of the file in its run's manifest, and, where runs were merged, the run.
+DELIVERED = LISTENS + ", file INT, delivered_by STRING"
 SONGS = "track_id STRING, track_name STRING, artists STRING, track_genre STRING, duration_ms BIGINT, popularity BIGINT"
 USERS = "user_id STRING"
+# What folders of merged runs begin with.
+MERGED = "compacted__"
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 MAX_EXACT = 2**53 - 1  # what JSON readers keep exactly
 
@@ -73,6 +79,7 @@ class KpiJob:
         self.run_id = arguments.RUN_ID
         self.files = Files(spark)
         self.source = json.loads(self.files.read(arguments.S3_SOURCE_PATH))
+        self.left_out = self.source.get("left_out", {})
         self.lake = arguments.S3_LAKE_PATH.rstrip("/")
         self.result = arguments.S3_RESULT_PATH.rstrip("/")
         self.sql_path = arguments.SQL_PATH.rstrip("/")
@@ -82,8 +89,8 @@ class KpiJob:
         dates = self.source["dates"]
         self.view("songs", self.parquet(SONGS, self.source["songs"]))
         self.view("users", self.parquet(USERS, self.source["users"]))
-        own = self.parquet(LISTENS, self.lake_folders(dates, own=True)).withColumn("of_run", F.lit(1))
-        lake = self.parquet(LISTENS, self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
+        own = self.standing(self.lake_folders(dates, own=True)).withColumn("of_run", F.lit(1))
+        lake = self.standing(self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
         self.view("listens", own.unionByName(lake))
         # Spark parts and spills by itself, so all listens are one bucket.
         for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day"):
@@ -123,6 +130,7 @@ class KpiJob:
                 "dates": dates,
                 **report,
                 "unreadable_durations": unreadable,
+                "left_out_runs": len(self.left_out),
                 "sql_version": self.sql_version(),
                 "seconds": round(time.monotonic() - began, 3),
                 "spark": self.spark.version,
@@ -144,6 +152,36 @@ class KpiJob:
             for folder in self.files.folders(f"{self.lake}/listens/date={date}")
             if folder.endswith(f"/{mine}") == own
         ]
+
+    def standing(self, folders: list[str]) -> DataFrame:
+        """The rows of these folders, without those of deliveries that do not stand."""
+        whole: list[str] = []
+        parts: dict[str, list[str]] = {}
+        for folder in folders:
+            run = folder.rsplit("/run=", 1)[1]
+            if self.left_out and run.startswith(MERGED):
+                parts.setdefault(MERGED, []).append(folder)
+            elif run in self.left_out:
+                parts.setdefault(run, []).append(folder)
+            else:
+                whole.append(folder)
+        # Without a delivery a row stands.
+        rows = (
+            self.parquet(DELIVERED, paths).where(~F.coalesce(self.left(run), F.lit(False))).drop("file", "delivered_by")
+            for run, paths in parts.items()
+        )
+        return functools.reduce(DataFrame.unionByName, rows, self.parquet(LISTENS, whole))
+
+    def left(self, run: str) -> Column:
+        """Whether a row in a folder of this run, or of merged ones, came in a delivery that does not stand."""
+        if run != MERGED:
+            files = self.left_out[run]
+            return F.lit(True) if files == "all" else F.col("file").isin(files)
+        of_runs = (
+            (F.col("delivered_by") == by) & (F.lit(True) if files == "all" else F.col("file").isin(files))
+            for by, files in self.left_out.items()
+        )
+        return functools.reduce(operator.or_, of_runs)
 
     def model(self, name: str) -> DataFrame:
         text = self.files.read(f"{self.sql_path}/{name}.sql")

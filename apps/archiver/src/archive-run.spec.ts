@@ -77,7 +77,7 @@ describe('archiving a run', () => {
         batch: 0,
       };
       streams.push(file);
-      await runs.files.take({ key: file.key, version: versionOf(file), runId }, undefined);
+      await runs.files.take({ key: file.key, version: versionOf(file), runId });
       await runs.files.update(file.key, versionOf(file), runId, { state });
     }
     const manifest: Manifest = {
@@ -165,7 +165,7 @@ describe('archiving a run', () => {
   it('leaves a file that another run has taken since', async () => {
     const { work, streams } = await published({ 'taken.csv': 'passed' });
     const [file] = streams as [ManifestFile];
-    await runs.files.take({ key: file.key, version: versionOf(file), runId: 'scheduled__2024-07-01' }, runId);
+    await runs.files.take({ key: file.key, version: versionOf(file), runId: 'scheduled__2024-07-01' }, [runId]);
     await archive.perform(work);
     expect(await archived('taken.csv')).toBeUndefined();
     expect(await objects.head('versioned', file.key)).toBeDefined();

@@ -153,7 +153,7 @@ async function publish(pipeline: LocalPipeline, newest: number, count: number): 
       sql_version: '-',
       songs_version: '-',
     };
-    const items = [dayItemOf(day, provenance), ...itemsOf(day, version)];
+    const items = [dayItemOf(day, provenance, []), ...itemsOf(day, version)];
     const calls = Array.from({ length: Math.ceil(items.length / ITEMS_A_CALL) }, (_, i) =>
       items.slice(i * ITEMS_A_CALL, (i + 1) * ITEMS_A_CALL),
     );

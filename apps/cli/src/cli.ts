@@ -8,6 +8,7 @@ import { addEventCommands } from './event-commands';
 import { addKeyCommands } from './key-commands';
 import { addKpiCommands } from './kpi-commands';
 import { addRunCommands } from './run-commands';
+import { addStandingCommands } from './standing-commands';
 import { UsageError, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
 
@@ -108,6 +109,7 @@ export function cli(): Command {
       }),
     );
   addRunCommands(program);
+  addStandingCommands(program);
   addKpiCommands(program);
   addEventCommands(program);
   addKeyCommands(program);

@@ -1,5 +1,5 @@
 import type { KpiTable } from '@music/kpis';
-import { type Lineage, explain, minutesText, table } from '@music/reports';
+import { type Lineage, describeRetraction, explain, minutesText, printable, table } from '@music/reports';
 import type { Stores, StoresConfig } from '@music/service';
 import type { Command } from 'commander';
 import { UsageError, date, positive } from './usage';
@@ -121,6 +121,7 @@ function describeLineage({ day, kpis, catalogue, runs }: Lineage): string {
         ['listening time, milliseconds', kpis.total_listening_ms.toLocaleString('en-US')],
         ['published', `version ${day.version}, ${day.computed_at}`],
         ['by run', day.run_id],
+        ['deliveries taken back', day.left_out ?? 0],
         ['engine', day.engine],
         ['job run', day.job_run_id],
         ['SQL', day.sql_version],
@@ -134,9 +135,16 @@ function describeLineage({ day, kpis, catalogue, runs }: Lineage): string {
     ),
     '',
     table(
-      ['run', 'file', 'version', 'sha-256', 'now at'],
+      ['run', 'file', 'version', 'sha-256', 'now at', 'counts'],
       runs.flatMap(({ run_id, files }) =>
-        files.map((file) => [run_id, file.key, file.version, file.sha256?.slice(0, 12), file.now_at]),
+        files.map((file) => [
+          run_id,
+          file.key,
+          file.version,
+          file.sha256?.slice(0, 12),
+          file.now_at,
+          file.retracted === undefined ? 'yes' : `no: ${printable(describeRetraction(file.retracted))}`,
+        ]),
       ),
     ),
   ].join('\n');

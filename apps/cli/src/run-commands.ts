@@ -2,28 +2,12 @@ import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { CannotRerun, TERMINAL, rerun } from '@music/runs';
-import {
-  type RunReport,
-  backfillDays,
-  describeRun,
-  followRun,
-  requestBackfill,
-  requestRun,
-  runReport,
-  table,
-  yesterday,
-} from '@music/reports';
-import type { Stores } from '@music/service';
+import { backfillDays, describeRun, requestBackfill, requestRun, runReport, table, yesterday } from '@music/reports';
 import { type Command, Option } from 'commander';
+import { type WaitOptions, follow, succeeded, waitOptions } from './follow';
 import { letterForPrograms } from './letter-for-programs';
 import { UsageError, date, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
-
-interface WaitOptions {
-  readonly wait: boolean;
-  readonly timeout?: number;
-  readonly json: boolean;
-}
 
 interface RunOptions extends WaitOptions {
   readonly date?: string;
@@ -33,42 +17,36 @@ interface RunOptions extends WaitOptions {
 }
 
 export function addRunCommands(program: Command): void {
-  program
-    .command('run')
-    .description('ask for a run')
-    .option('--date <date>', 'its logical date (default: yesterday in KPI_TIME_ZONE)', date)
-    .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
-    .option(
-      '--now',
-      'judge the source as it is now: without files the run is skipped at once, not at its deadline',
-      false,
-    )
-    .option('--scheduled', 'the run of the schedule: one a date, however often it is asked for', false)
-    .option('--force', 'take files, too, that earlier runs took or rejected; no listen counts twice', false)
-    .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
-    .option('--json', 'for programs', false)
-    .action(run);
+  waitOptions(
+    program
+      .command('run')
+      .description('ask for a run')
+      .option('--date <date>', 'its logical date (default: yesterday in KPI_TIME_ZONE)', date)
+      .option(
+        '--now',
+        'judge the source as it is now: without files the run is skipped at once, not at its deadline',
+        false,
+      )
+      .option('--scheduled', 'the run of the schedule: one a date, however often it is asked for', false)
+      .option('--force', 'take files, too, that earlier runs took or rejected; no listen counts twice', false),
+  ).action(run);
 
-  program
-    .command('backfill')
-    .description('compute days again from the lake, with songs and users as they are now; without stream files')
-    .requiredOption('--from <date>', 'first day, YYYY-MM-DD', date)
-    .requiredOption('--to <date>', 'last day, YYYY-MM-DD', date)
-    .option('--dry-run', 'only show which days that would be', false)
-    .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
-    .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
-    .option('--json', 'for programs', false)
-    .action(backfill);
+  waitOptions(
+    program
+      .command('backfill')
+      .description('compute days again from the lake, with songs and users as they are now; without stream files')
+      .requiredOption('--from <date>', 'first day, YYYY-MM-DD', date)
+      .requiredOption('--to <date>', 'last day, YYYY-MM-DD', date)
+      .option('--dry-run', 'only show which days that would be', false),
+  ).action(backfill);
 
-  program
-    .command('rerun')
-    .description('begin a run that was rejected or failed again, with what its earlier stages left')
-    .argument('<run>', 'its id')
-    .addOption(new Option('--from-stage <stage>', 'where to begin').choices(RERUN_STAGES).makeOptionMandatory())
-    .option('--wait', 'wait until it has ended; the exit code tells whether it succeeded', false)
-    .option('--timeout <seconds>', 'with --wait: give up waiting after so long', positive)
-    .option('--json', 'for programs', false)
-    .action(rerunFrom);
+  waitOptions(
+    program
+      .command('rerun')
+      .description('begin a run that was rejected or failed again, with what its earlier stages left')
+      .argument('<run>', 'its id')
+      .addOption(new Option('--from-stage <stage>', 'where to begin').choices(RERUN_STAGES).makeOptionMandatory()),
+  ).action(rerunFrom);
 
   program
     .command('status')
@@ -130,28 +108,6 @@ async function rerunFrom(runId: string, options: WaitOptions & { fromStage: Reru
     }
     await follow(stores, runId, options);
   });
-}
-
-/** Says that a run is under way; or waits for its end and says how it went. */
-async function follow(
-  stores: Stores,
-  runId: string,
-  { wait, timeout, json }: WaitOptions,
-  about: object = {},
-): Promise<void> {
-  if (!wait) {
-    if (json) printJson({ run_id: runId, ...about });
-    else print(`${runId} is requested; \`music-kpis status ${runId}\` tells how it stands`);
-    return;
-  }
-  const ended = await followRun(stores, runId, { timeoutMs: timeout === undefined ? Infinity : timeout * 1_000 });
-  const report = await runReport(stores, runId);
-  if (json) printJson(report ?? { run_id: runId, state: 'requested' });
-  else
-    print(
-      report === undefined ? `${runId}: no service has taken it yet; are the services running?` : describeRun(report),
-    );
-  if (ended === undefined || !succeeded(ended)) process.exitCode = 1;
 }
 
 async function status(runId: string | undefined, { json }: { json: boolean }): Promise<void> {
@@ -223,9 +179,4 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
         ),
       );
   });
-}
-
-/** A skipped run did what there was to do. */
-function succeeded({ state }: Pick<RunReport, 'state'>): boolean {
-  return state === 'completed' || state === 'skipped';
 }

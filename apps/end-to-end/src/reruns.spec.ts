@@ -45,7 +45,7 @@ describe('days, files and runs can be done again:', () => {
     const object = await stores.objects.head(config.sourceBucket, key);
     if (object === undefined) throw new Error(`${key} is not there`);
     const version = versionOf(object);
-    await stores.runs.files.take({ key, version, runId }, undefined);
+    await stores.runs.files.take({ key, version, runId });
     return version;
   }
   const kpis = (...args: string[]) => musicKpis(pipeline, ...args);

@@ -8,7 +8,7 @@ import {
   readResult,
   resultObjects,
 } from '@music/job-runners';
-import type { Provenance } from '@music/kpis';
+import type { LeftOutDelivery, Provenance } from '@music/kpis';
 import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
 import {
   type BatchVerdict,
@@ -20,6 +20,7 @@ import {
   type Work,
   type WorkOutcome,
   messageOf,
+  takesFiles,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { mapLimited } from '@music/storage';
@@ -28,6 +29,7 @@ import { ulid } from 'ulid';
 import { GlueTriggerConfig } from './glue-trigger.config';
 import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
+import { changeDeliveries } from './standing-deliveries';
 
 const TURN_POLL_MS = 1_000;
 const PUBLISHED_AT_ONCE = 8;
@@ -135,7 +137,7 @@ export class ComputeKpis extends StagePerformer {
       case 'running':
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
         if (status.ready !== undefined)
-          await this.publishDays(status.ready, provenanceOf(job, status.ready, jobRunId), work);
+          await this.publishDays(job, status.ready, provenanceOf(job, status.ready, jobRunId), work);
         if (status.daysDone !== undefined) work.progress({ done: status.daysDone, of: job.dates.length, unit: 'days' });
         return this.whileItRuns(jobRunId, status);
       case 'succeeded': {
@@ -193,7 +195,7 @@ export class ComputeKpis extends StagePerformer {
     const summary = await objects.readJson<KpiJobSummary>(summaryRef);
     work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
     const jobRunId = run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '';
-    await this.publishDays(summary, provenanceOf(job, summary, jobRunId), work);
+    await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
     this.published.delete(jobRunId);
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);
@@ -226,21 +228,41 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** Publishes what has been computed, but for what this process has published of it already. */
-  private async publishDays(result: Pick<KpiJobSummary, 'days'>, provenance: Provenance, work: Work): Promise<void> {
+  private async publishDays(
+    job: KpiJob,
+    result: Pick<KpiJobSummary, 'days'>,
+    provenance: Provenance,
+    work: Work,
+  ): Promise<void> {
     const { objects, kpis } = this.runtime.stores;
     const { version, job_run_id } = provenance;
     const published = this.published.get(job_run_id) ?? new Set();
     this.published.set(job_run_id, published);
     const waiting = resultObjects(result).filter(({ key }) => !published.has(key));
+    const leftOut = await this.leftOutByDay(job);
     await mapLimited(waiting, PUBLISHED_AT_ONCE, async (object) => {
       for (const day of await readResult(objects, object)) {
         work.signal.throwIfAborted();
-        const outcome = await kpis.publish(day, provenance);
+        const outcome = await kpis.publish(day, provenance, leftOut.get(day.date));
         work.log.info({ date: day.date, version, outcome }, 'day published');
         work.progress();
       }
       published.add(object.key);
     });
+  }
+
+  /** The deliveries that the days' items tell of, since their listens do not count. */
+  private async leftOutByDay({ leftOut = {} }: KpiJob): Promise<ReadonlyMap<string, readonly LeftOutDelivery[]>> {
+    const byDay = new Map<string, LeftOutDelivery[]>();
+    if (Object.keys(leftOut).length === 0) return byDay;
+    for (const { stands, key, version, dates, notes } of (await this.runtime.stores.runs.standing.list()).standings) {
+      const note = notes.at(-1);
+      if (stands || note === undefined) continue;
+      const { change, runId: run_id, at, reason, by } = note;
+      const delivery = { key, version, change, run_id, at, reason, ...(by === undefined ? {} : { by }) };
+      for (const date of dates) byDay.set(date, [...(byDay.get(date) ?? []), delivery]);
+    }
+    return byDay;
   }
 
   /**
@@ -261,9 +283,16 @@ export class ComputeKpis extends StagePerformer {
     const isOurTurn = async () => (await runs.findRun(runId))?.version === version;
     const placing = { runId, listens, isOurTurn, signal: work.signal };
     const began = performance.now();
-    const dates =
-      (await this.datesToComputeAgain(run)) ??
-      (await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits));
+    const placed = takesFiles(run)
+      ? await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits)
+      : await this.datesToComputeAgain(run);
+    const standing = await changeDeliveries(this.runtime.stores, lakeBucket, {
+      run,
+      turn: version,
+      isOurTurn,
+      counts: true,
+    });
+    const dates = [...new Set([...placed, ...standing.dates])].sort();
     work.log.info(
       { days: dates.length, objects: listens.length, seconds: (performance.now() - began) / 1_000 },
       'listens are in the lake',
@@ -278,6 +307,7 @@ export class ComputeKpis extends StagePerformer {
       songs: verdicts.flatMap(({ songs = [] }) => songs),
       users: verdicts.flatMap(({ users = [] }) => users),
       keepUnknownTracks: this.config.unknownTracks === 'keep',
+      leftOut: standing.leftOut,
     };
     const input = await objects.putJson(intermediateBucket, `${job.resultPrefix}job-${ulid()}.json`, job);
     const changes = { job: { engine: (await this.runner).engine, ...run.job, input } };
@@ -287,9 +317,9 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /** Those of a backfill, which its manifest names. */
-  private async datesToComputeAgain({ manifest, backfill }: Run): Promise<readonly string[] | undefined> {
-    if (backfill === undefined || manifest === undefined) return undefined;
-    return (await this.runtime.stores.objects.readJson<Manifest>(manifest)).dates;
+  private async datesToComputeAgain({ manifest, backfill }: Run): Promise<readonly string[]> {
+    if (backfill === undefined || manifest === undefined) return [];
+    return (await this.runtime.stores.objects.readJson<Manifest>(manifest)).dates ?? [];
   }
 }
 

@@ -5,11 +5,16 @@ import type { KpiJobSummary } from '@music/job-runners';
 import type { ObjectRef } from '@music/events';
 import type { RowTotals, RunNotes } from '@music/runs';
 
-/** What a run's rows came to once its KPI job is done: read = kept + rejected. Pure. */
+/**
+ * What a run's rows came to once its KPI job is done: read = kept + rejected. What an earlier job of the run came to is
+ * forgotten. Pure.
+ */
 export function finalRows(validated: RowTotals, summary: KpiJobSummary, keepUnknownTracks: boolean): RowTotals {
-  const rejected = addCounts(validated.rejected, {
+  const { duplicate: _, unknown_track: __, retracted: ___, ...byValidator } = validated.rejected;
+  const rejected = addCounts(byValidator, {
     duplicate: summary.runRows - summary.newListens,
     unknown_track: keepUnknownTracks ? 0 : summary.unknownTrackListens,
+    retracted: validated.read - totalOf(byValidator) - summary.runRows,
   });
   return { read: validated.read, kept: validated.read - totalOf(rejected), rejected };
 }

@@ -1,6 +1,6 @@
 import { describeError } from '@music/errors';
 import { RunRequested, dateIn, envelope } from '@music/events';
-import { type AskedRun, type SourceObject, claimKey, messageOf } from '@music/runs';
+import { type AskedRun, type SourceObject, claimKey, messageOf, takesFiles } from '@music/runs';
 import { StageRuntime } from '@music/service';
 import { Injectable, type OnApplicationBootstrap } from '@nestjs/common';
 import { ulid } from 'ulid';
@@ -135,7 +135,7 @@ export class Arrivals implements OnApplicationBootstrap {
       const onItsWay = asked === undefined && Date.now() - Date.parse(last.askedAt) < LOST_MS;
       if (onItsWay || asked?.state === 'pending') return true; // also where nobody has accepted it as work yet
     }
-    return (await this.source.pendingRuns()).some(({ backfill }) => backfill === undefined);
+    return (await this.source.pendingRuns()).some(takesFiles);
   }
 
   /**

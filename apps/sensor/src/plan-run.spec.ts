@@ -30,8 +30,15 @@ const plan = (
 describe('a run that looks at the source', () => {
   it('takes files that are quiet, and says why it leaves others', () => {
     const claims = {
-      'done.csv': { runId: 'r1', state: 'archived', free: false, failed: false },
-      'bad.csv': { runId: 'r1', state: 'rejected', free: false, failed: false, reason: 'missing_columns' },
+      'done.csv': { runId: 'r1', takenBy: ['r1'], state: 'archived', free: false, failed: false },
+      'bad.csv': {
+        runId: 'r1',
+        takenBy: ['r1'],
+        state: 'rejected',
+        free: false,
+        failed: false,
+        reason: 'missing_columns',
+      },
     } as const;
     expect(
       plan([object('a.csv'), object(''), object('empty.csv', { size: 0 }), object('done.csv'), object('bad.csv')], {
@@ -51,8 +58,8 @@ describe('a run that looks at the source', () => {
 
   it('takes again what a run that ended without it had taken, and what it took itself', () => {
     const claims = {
-      'a.csv': { runId: 'failed', state: 'taken', free: true, failed: true },
-      'b.csv': { runId: 'me', state: 'taken', free: false, failed: false },
+      'a.csv': { runId: 'failed', takenBy: ['failed'], state: 'taken', free: true, failed: true },
+      'b.csv': { runId: 'me', takenBy: ['me'], state: 'taken', free: false, failed: false },
     } as const;
     expect(plan([object('a.csv'), object('b.csv')], { claims })).toMatchObject({
       decision: 'take',

@@ -1,5 +1,5 @@
 import { RunRequested, RunSkipped, StreamsSensed, envelope } from '@music/events';
-import { lakeDates } from '@music/lake';
+import { NoSuchDelivery, findDeliveries, findReplaced, lakeDates } from '@music/lake';
 import {
   type Backfill,
   type Claim,
@@ -7,11 +7,13 @@ import {
   type ManifestFile,
   type Run,
   type SourceObject,
+  type StandingRequest,
   type Work,
   type WorkOutcome,
   claimKey,
   manifestKey,
   messageOf,
+  takesFiles,
   versionOf,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
@@ -26,7 +28,7 @@ import { SourceFiles } from './source-files';
 const CALLS_AT_ONCE = 32;
 
 /** What a run works on besides songs and users. */
-type Input = Pick<Manifest, 'streams' | 'left' | 'dates'>;
+type Input = Pick<Manifest, 'streams' | 'left' | 'dates' | 'changed'>;
 
 /**
  * Waits for a run's files and freezes its manifest. Each step is safe to repeat: files are taken for the run, the
@@ -69,6 +71,7 @@ export class SenseStreams extends StagePerformer {
     const again = { again: pollSeconds * 1_000 };
     await runs.startStage(run.runId, 'sensor');
     if (run.backfill !== undefined) return this.senseBackfill(run, run.backfill, work, again);
+    if (!takesFiles(run) && run.standing !== undefined) return this.senseStanding(run, run.standing, work, again);
     const objects = await this.source.list('streams/');
     const claims = await this.source.claims(objects, run.force === true);
     const plan = planRun({
@@ -89,7 +92,11 @@ export class SenseStreams extends StagePerformer {
     if (!(await this.isTurnOf(run))) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
     const [{ taken, vanished }, tables] = await Promise.all([this.take(run, plan.files, claims), this.tables()]);
     if (taken.length === 0) return again;
-    return this.freeze(run, { streams: taken, left: [...plan.left, ...vanished] }, tables, work);
+    const left = [...plan.left, ...vanished];
+    const changed = await this.replaced(taken);
+    if (changed === undefined) return this.freeze(run, { streams: taken, left }, tables, work);
+    const standing = { change: 'replace' as const, reason: 'a new version came', deliveries: changed.length };
+    return this.freeze(run, { streams: taken, left, changed }, tables, work, { standing });
   }
 
   /** A backfill takes no stream files: it names the lake's days, and the songs and users as they are now. */
@@ -98,6 +105,19 @@ export class SenseStreams extends StagePerformer {
     if (dates.length === 0) return this.skip(run, `the lake has no listens from ${from} to ${to}`, [], work);
     if (!(await this.isTurnOf(run))) return again;
     return this.freeze(run, { streams: [], left: [], dates }, await this.tables(), work);
+  }
+
+  /** Names the deliveries that are to be taken back or given back, and the songs and users as they are now. */
+  private async senseStanding(run: Run, asked: StandingRequest, work: Work, again: WorkOutcome): Promise<WorkOutcome> {
+    if (!(await this.isTurnOf(run))) return again;
+    try {
+      const changed = await findDeliveries(this.runtime.stores, asked);
+      const standing = { ...asked, deliveries: changed.length };
+      return await this.freeze(run, { streams: [], left: [], changed }, await this.tables(), work, { standing });
+    } catch (error) {
+      if (error instanceof NoSuchDelivery) return this.skip(run, error.message, [], work);
+      throw error;
+    }
   }
 
   private async skip(run: Run, why: string, left: Manifest['left'], work: Work): Promise<WorkOutcome> {
@@ -120,19 +140,27 @@ export class SenseStreams extends StagePerformer {
     input: Input,
     [songs, users]: Awaited<ReturnType<SenseStreams['tables']>>,
     work: Work,
+    more: Pick<Run, 'standing'> = {},
   ): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
     const manifest = this.manifest(run, input, songs, users);
     const { batches, left } = manifest;
     if (
       !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {
+        ...more,
         manifest: await this.write(manifest),
         batches,
       }))
     )
       return 'done';
     work.log.info(
-      { files: input.streams.length, days: input.dates?.length, batches, left: left.length },
+      {
+        files: input.streams.length,
+        days: input.dates?.length,
+        changed: input.changed?.length,
+        batches,
+        left: left.length,
+      },
       'manifest frozen',
     );
     const frozen = await runs.findRun(run.runId);
@@ -176,7 +204,7 @@ export class SenseStreams extends StagePerformer {
       if (
         !(await runs.files.take(
           { key, version: versionOf(listed), runId: run.runId },
-          claims.get(claimKey(listed))?.runId,
+          claims.get(claimKey(listed))?.takenBy,
         ))
       )
         return undefined;
@@ -201,6 +229,14 @@ export class SenseStreams extends StagePerformer {
     return { taken, vanished };
   }
 
+  /** The deliveries that files of the run take the place of, where names are of one file. */
+  private async replaced(taken: readonly ManifestFile[]): Promise<Manifest['changed']> {
+    if (this.config.sameName !== 'replace') return undefined;
+    const files = taken.map((file) => ({ key: file.key, version: versionOf(file), file: file.file }));
+    const changed = await findReplaced(this.runtime.stores, files);
+    return changed.length === 0 ? undefined : changed;
+  }
+
   /** Pending runs go by logical date, then by when they were asked for. */
   private async isFirst(run: Run): Promise<boolean> {
     const order = ({ logicalDate, requestedAt }: Run) => `${logicalDate} ${requestedAt}`;
@@ -209,18 +245,19 @@ export class SenseStreams extends StagePerformer {
   }
 
   private manifest(run: Run, input: Input, songs: readonly FoundObject[], users: readonly FoundObject[]): Manifest {
-    const { streams, dates } = input;
+    const { streams, dates, changed } = input;
     const ref = ({ bucket, key, etag, size }: FoundObject) => ({ bucket, key, etag, size });
     return {
       runId: run.runId,
       logicalDate: run.logicalDate,
       frozenAt: new Date().toISOString(),
-      batches: dates === undefined ? (streams.at(-1)?.batch ?? -1) + 1 : 1, // songs and users are combined with the first
+      batches: (streams.at(-1)?.batch ?? 0) + 1, // songs and users are combined with the first
       streams,
       songs: songs.map(ref),
       users: users.map(ref),
       left: input.left,
       dates,
+      changed,
     };
   }
 

@@ -32,6 +32,13 @@ export class SensorConfig extends ServiceConfig {
   @Max(100)
   maxActiveRuns: number = 1;
 
+  @Setting(
+    'SAME_NAME',
+    'what a new version of a file name does: `add` its listens to those of the version before, or `replace` them',
+  )
+  @IsIn(['add', 'replace'])
+  sameName: 'add' | 'replace' = 'add';
+
   @Setting('ARRIVALS', 'whether files that arrive ask for a run by themselves: off, poll, or sqs (notifications)')
   @IsIn(['off', 'poll', 'sqs'])
   arrivals: string = 'off';

@@ -20,9 +20,12 @@ export class SensorController {
   @EventPattern<string>(RunRequested.topic)
   async handle(@Payload() event: Envelope<RunRequested>, @Ctx() context: MessageContext): Promise<void> {
     const { runId, logicalDate, immediately = false, force = false, requestedBy } = event.data;
-    const { backfillFrom: from, backfillTo: to } = event.data;
+    const { backfillFrom: from, backfillTo: to, standing } = event.data;
     const backfill = from === undefined || to === undefined ? undefined : { from, to };
-    await this.runs.createRun({ runId, logicalDate, immediately, force, backfill, requestedBy }, new Date(event.time));
+    await this.runs.createRun(
+      { runId, logicalDate, immediately, force, backfill, standing: standing && { ...standing }, requestedBy },
+      new Date(event.time),
+    );
     await this.worker.accept(event, context.headers);
   }
 

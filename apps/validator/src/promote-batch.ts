@@ -23,7 +23,7 @@ export async function promoteBatch(
   const promoted = await mapLimited(evidence.parts, REWRITTEN_AT_ONCE, async (part, i) => {
     const staying = part.files.filter((file) => passed.has(file));
     if (staying.length === 0) return undefined;
-    if (staying.length === part.files.length) return part.object;
+    if (staying.length === part.files.length) return { ...part.object, files: staying };
     return rewrite(part, staying, `${prefix}listens-${String(i).padStart(4, '0')}.parquet`);
   });
   return promoted.filter((each) => each !== undefined);
@@ -38,7 +38,7 @@ export async function promoteBatch(
       await engine.run(
         `COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
       );
-      return { ...(await store.upload(bucket, key, out)), date: part.object.date };
+      return { ...(await store.upload(bucket, key, out)), date: part.object.date, files: staying };
     } finally {
       engine.close();
       await rm(dir, { recursive: true, force: true });

@@ -11,6 +11,7 @@ import {
   type Work,
   type WorkOutcome,
   messageOf,
+  takesFiles,
   versionOf,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
@@ -166,7 +167,7 @@ export class ValidateBatch extends StagePerformer {
     const read = sum(({ rows }) => rows?.read ?? 0);
     const good = read - sum(({ rows }) => Object.values(rows?.rejected ?? {}).reduce((total, n) => total + n, 0));
     const reasons = batches.flatMap(({ unusable }) => unusable ?? []);
-    if (passedFiles === 0 && run.backfill === undefined)
+    if (passedFiles === 0 && takesFiles(run))
       reasons.push(`none of the ${rejectedFiles} stream files is good; see their reasons`);
     else if (rejectedFiles > 0 && this.config.onRejectedFile === 'reject')
       reasons.push(`${rejectedFiles} stream files were rejected, and ON_REJECTED_FILE is \`reject\``);

@@ -11,6 +11,7 @@ export const ROW_REASONS = {
   malformed_row:
     'the row is no row of CSV (RFC 4180: it has more fields than the header, or stray quotes), no JSON object with plain values, or too long',
   duplicate: 'the same user, track and instant was counted before: nothing to do',
+  retracted: 'its file was taken back before: `music-kpis restore` makes it count again',
   unknown_track: 'the track is not in songs: send a songs file that has it',
 } as const;
 export type RowReason = keyof typeof ROW_REASONS;

@@ -1,8 +1,35 @@
-import { IsBoolean, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
-import { LOGICAL_DATE, StageEvent } from './stage-event';
+import { Type } from 'class-transformer';
+import {
+  IsBoolean,
+  IsIn,
+  IsOptional,
+  IsString,
+  Matches,
+  MaxLength,
+  MinLength,
+  ValidateIf,
+  ValidateNested,
+} from 'class-validator';
+import { LOGICAL_DATE, RUN_ID, StageEvent } from './stage-event';
 
 const isBackfill = ({ backfillFrom, backfillTo }: RunRequested) =>
   backfillFrom !== undefined || backfillTo !== undefined;
+
+const STANDING_ASKED = ['retract', 'restore'] as const;
+
+/** Deliveries that are to be taken back or given back: those of a key, or those of a run. */
+export class StandingAsked {
+  @IsIn(STANDING_ASKED) readonly change!: (typeof STANDING_ASKED)[number];
+  @IsString() @MinLength(1) @MaxLength(1_000) readonly reason!: string;
+  @ValidateIf(({ ofRun }: StandingAsked) => ofRun === undefined)
+  @IsString()
+  @MinLength(1)
+  @MaxLength(1_024)
+  readonly key?: string;
+  /** One version of the key, as `music-kpis explain` shows it. */
+  @IsOptional() @IsString() @MaxLength(1_024) readonly version?: string;
+  @IsOptional() @Matches(RUN_ID) readonly ofRun?: string;
+}
 
 /** Somebody or the schedule wants a run for a logical date. */
 export class RunRequested extends StageEvent {
@@ -15,6 +42,8 @@ export class RunRequested extends StageEvent {
   /** A backfill: no stream files, but these days of the lake, both inclusive, are computed again. */
   @ValidateIf(isBackfill) @Matches(LOGICAL_DATE) readonly backfillFrom?: string;
   @ValidateIf(isBackfill) @Matches(LOGICAL_DATE) readonly backfillTo?: string;
+  /** No stream files, but what earlier runs delivered is taken back or given back. */
+  @IsOptional() @ValidateNested() @Type(() => StandingAsked) readonly standing?: StandingAsked;
   /** Who asked, where that is known. */
   @IsOptional() @IsString() @MaxLength(200) readonly requestedBy?: string;
 }

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { type DuckDBLimits, Engine, EngineExhausted, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
-import { lakeDays } from '@music/lake';
+import { lakeDays, writeTemplate } from '@music/lake';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { rowsByDay } from './by-day';
@@ -86,11 +86,18 @@ export async function runDuckDBJob(
 
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
-    const passes = planPasses(lake, sizes.bytesAtOnce * SHARE_TOGETHER);
+    const { leftOut = {} } = job;
+    const standing = lake.map(({ date, objects }) => ({
+      date,
+      objects: objects.filter(({ run }) => leftOut[run] !== 'all'),
+    }));
+    const passes = planPasses(standing, sizes.bytesAtOnce * SHARE_TOGETHER);
     const common = {
       store,
       runId: job.runId,
       keepUnknownTracks: job.keepUnknownTracks,
+      leftOut,
+      template: Object.keys(leftOut).length === 0 ? '' : await writeTemplate(engine, dir),
       ...sizes,
       signal,
     };

@@ -1,7 +1,8 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
-import { LISTEN_COLUMNS, type LakeObject } from '@music/lake';
+import { LISTEN_COLUMNS, type LakeFile, type LakeObject, standingRows } from '@music/lake';
+import type { LeftOut } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { MODELS, catalogueSql } from './kpi-models';
 import type { Pass } from './plan-passes';
@@ -36,6 +37,9 @@ export interface PassOptions {
   readonly dir: string;
   readonly runId: string;
   readonly keepUnknownTracks: boolean;
+  /** Deliveries whose listens do not count, and what is needed to read the others, see `standingRows`. */
+  readonly leftOut: LeftOut;
+  readonly template: string;
   /** Listens that are made distinct at once, in memory. */
   readonly listensAtOnce: number;
   /** Bytes of objects that are fetched at once; more are parted as they come. */
@@ -49,7 +53,7 @@ export interface PassOptions {
 export interface FetchedListens {
   readonly folder: string;
   /** Local files: of the run's own listens, and of those that the lake has from others. */
-  readonly files: { readonly own: readonly string[]; readonly lake: readonly string[] };
+  readonly files: { readonly own: readonly LakeFile[]; readonly lake: readonly LakeFile[] };
 }
 
 /** Fetches what a pass begins with. To be called ahead, while another pass is computed. Gives the files below `dir`. */
@@ -130,7 +134,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
   if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
   const rows = await engine.count(
-    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flat())})`,
+    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flatMap((files) => files.map(({ path: file }) => file)))})`,
   );
   const estimated =
     (rows * bytes) /
@@ -138,7 +142,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
       1,
       first.reduce((sum, { size }) => sum + size, 0),
     );
-  const all = readBoth(fetched.files);
+  const all = readBoth(fetched.files, options);
   if (others.length === 0 && rows <= options.listensAtOnce) return { all, buckets: [all] };
   const count = Math.ceil(estimated / (options.listensAtOnce * EVENLY));
   if (others.length === 0 && count <= BUCKETS_NOT_WRITTEN)
@@ -161,7 +165,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
 
   async function part({ folder, files }: FetchedListens, n: number, count: number): Promise<void> {
     await engine.run(
-      `COPY (SELECT *, hash(user_id) % ${count} AS bucket FROM (${readBoth(files)})) TO ${text(path.join(options.dir, 'buckets'))}
+      `COPY (SELECT *, hash(user_id) % ${count} AS bucket FROM (${readBoth(files, options)})) TO ${text(path.join(options.dir, 'buckets'))}
        (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
     );
     await rm(folder, { recursive: true });
@@ -175,16 +179,19 @@ async function fetchGroup(
   { store, dir, runId }: Pick<PassOptions, 'store' | 'dir' | 'runId'>,
 ): Promise<FetchedListens> {
   const folder = path.join(dir, `in-${n}`);
+  const fetch = async (objects: readonly LakeObject[], name: string): Promise<LakeFile[]> =>
+    (await downloadAll(store, objects, path.join(folder, name))).map((file, i) => ({
+      path: file,
+      run: (objects[i] as LakeObject).run,
+    }));
   const [own, lake] = await Promise.all([
-    downloadAll(
-      store,
+    fetch(
       group.filter(({ run }) => run === runId),
-      path.join(folder, 'own'),
+      'own',
     ),
-    downloadAll(
-      store,
+    fetch(
       group.filter(({ run }) => run !== runId),
-      path.join(folder, 'lake'),
+      'lake',
     ),
   ]);
   return { folder, files: { own, lake } };
@@ -210,17 +217,17 @@ function inGroups(objects: readonly LakeObject[], most: number): LakeObject[][] 
   return groups;
 }
 
-function readBoth({ own, lake }: { own: readonly string[]; lake: readonly string[] }): string {
+function readBoth(
+  { own, lake }: FetchedListens['files'],
+  { leftOut, template }: Pick<PassOptions, 'leftOut' | 'template'>,
+): string {
   const parts = [
     [own, 1],
     [lake, 0],
   ] as const;
   return parts
     .filter(([files]) => files.length > 0)
-    .map(
-      ([files, ofRun]) =>
-        `SELECT ${LISTEN_COLUMNS}, ${ofRun} AS of_run FROM read_parquet(${textList(files)}, hive_partitioning = false, union_by_name = true)`,
-    )
+    .map(([files, ofRun]) => standingRows(files, leftOut, template, `${ofRun} AS of_run`))
     .join(' UNION ALL ');
 }
 

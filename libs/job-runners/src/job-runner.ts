@@ -1,5 +1,6 @@
 import type { ObjectRef } from '@music/events';
 import type { DayKpis } from '@music/kpis';
+import type { LeftOut } from '@music/runs';
 import type { ObjectStore } from '@music/storage';
 import { ulid } from 'ulid';
 
@@ -21,6 +22,8 @@ export interface KpiJob {
   readonly resultBucket: string;
   readonly resultPrefix: string;
   readonly keepUnknownTracks: boolean;
+  /** Deliveries whose listens do not count. Absent: a job of an earlier release, which counts all. */
+  readonly leftOut?: LeftOut;
 }
 
 /**

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { LastingError } from '@music/errors';
 import type { ObjectRef } from '@music/events';
 import type { ObjectStore } from '@music/storage';
 import { type KpiJob, type KpiJobSummary, newSummaryKey } from './job-runner';
@@ -11,10 +12,15 @@ interface SparkSummary {
   readonly unknown_track_listens: number;
   readonly unknown_user_listens: number;
   readonly unreadable_durations: number;
+  /** Of how many runs it left deliveries out; a script of an earlier release does not tell, and leaves none out. */
+  readonly left_out_runs?: number;
   readonly sql_version: string;
   readonly seconds: number;
   readonly spark: string;
 }
+
+/** Thrown where a job was done by a script that does not know what this service asks for. */
+export class ScriptIsOld extends LastingError {}
 
 const uri = ({ bucket, key }: Pick<ObjectRef, 'bucket' | 'key'>): string => `s3://${bucket}/${key}`;
 
@@ -23,7 +29,13 @@ const uri = ({ bucket, key }: Pick<ObjectRef, 'bucket' | 'key'>): string => `s3:
  * arguments.
  */
 export async function prepareSparkJob(store: ObjectStore, job: KpiJob): Promise<Record<string, string>> {
-  const input = { dates: job.dates, songs: job.songs.map(uri), users: job.users.map(uri) };
+  const { leftOut = {} } = job;
+  const input = {
+    dates: job.dates,
+    songs: job.songs.map(uri),
+    users: job.users.map(uri),
+    ...(Object.keys(leftOut).length === 0 ? {} : { left_out: leftOut }),
+  };
   const hash = createHash('sha256').update(JSON.stringify(input)).digest('hex').slice(0, 16);
   const stored = await store.putJson(job.resultBucket, `${job.resultPrefix}input-${hash}.json`, input);
   return {
@@ -46,6 +58,10 @@ export async function finishSparkJob(store: ObjectStore, job: KpiJob, engine: st
     return { bucket, key, etag, size };
   };
   const result = await store.readJson<SparkSummary>(await object('summary.json'));
+  if ((result.left_out_runs ?? 0) !== Object.keys(job.leftOut ?? {}).length)
+    throw new ScriptIsOld(
+      "the job's script is of an earlier release and counts deliveries that were taken back: `music-kpis setup --glue` brings this one's",
+    );
   const days = [];
   for (const date of result.dates) days.push({ date, kpis: await object(`date=${date}.json`) });
   const summary: KpiJobSummary = {

@@ -2,6 +2,17 @@ import { createHash } from 'node:crypto';
 import type { DayKpis, GenreKpis, Provenance, TopGenre, TopSong } from './day-kpis';
 import { minutes, minutesPerListener } from './listening-time';
 
+/** A delivery that was taken back, and who did so, when and why. */
+export interface LeftOutDelivery {
+  readonly key: string;
+  readonly version: string;
+  readonly change: string;
+  readonly run_id: string;
+  readonly at: string;
+  readonly reason: string;
+  readonly by?: string;
+}
+
 export interface DayItem extends Provenance {
   readonly date: string;
   readonly kpi: 'day';
@@ -9,6 +20,10 @@ export interface DayItem extends Provenance {
   readonly unique_listeners: number;
   /** How many. */
   readonly genres: number;
+  /** How many deliveries have listens of the day that do not count for them. */
+  readonly left_out?: number;
+  /** The newest 10 of them. */
+  readonly left_out_deliveries?: readonly LeftOutDelivery[];
 }
 
 export interface GenreItem extends GenreKpis {
@@ -74,13 +89,18 @@ export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreIte
   ];
 }
 
-export function dayItemOf(day: DayKpis, provenance: Provenance): DayItem {
+const LEFT_OUT_TOLD = 10;
+
+export function dayItemOf(day: DayKpis, provenance: Provenance, leftOut: readonly LeftOutDelivery[]): DayItem {
+  const newest = leftOut.toSorted((a, b) => (a.at < b.at ? 1 : a.at > b.at ? -1 : a.key < b.key ? -1 : 1));
   return {
     date: day.date,
     kpi: 'day',
     listen_count: day.listen_count,
     unique_listeners: day.unique_listeners,
     genres: day.genres.length,
+    left_out: leftOut.length,
+    left_out_deliveries: newest.slice(0, LEFT_OUT_TOLD),
     ...provenance,
   };
 }

@@ -10,6 +10,7 @@ import type { DayKpis, Provenance } from './day-kpis';
 import {
   type DayItem,
   type GenreItem,
+  type LeftOutDelivery,
   TOP_GENRE_PREFIX,
   type TopGenreItem,
   type TopSongItem,
@@ -83,9 +84,14 @@ export class KpiTable {
   /**
    * Publishes a day as a whole: claims it, writes the new items, deletes those that no longer belong, and writes `day`
    * last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write
-   * is bound to the claim, so a process that wakes up late cannot mix its version in.
+   * is bound to the claim, so a process that wakes up late cannot mix its version in. `leftOut`: deliveries with listens
+   * of the day that do not count.
    */
-  async publish(day: DayKpis, provenance: Provenance): Promise<'published' | 'superseded'> {
+  async publish(
+    day: DayKpis,
+    provenance: Provenance,
+    leftOut: readonly LeftOutDelivery[] = [],
+  ): Promise<'published' | 'superseded'> {
     const { version } = provenance;
     if (!(await this.claim(day.date, version))) return 'superseded';
     const items = itemsOf(day, version);
@@ -99,7 +105,7 @@ export class KpiTable {
       if (!(await this.writeUnderClaim(day.date, version, writes.slice(i, i + WRITES_A_TRANSACTION))))
         return 'superseded';
     }
-    return (await this.putDay(dayItemOf(day, provenance))) ? 'published' : 'superseded';
+    return (await this.putDay(dayItemOf(day, provenance, leftOut))) ? 'published' : 'superseded';
   }
 
   /** The day's own item, or undefined where the day was never published. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
+import { type DuckDBLimits, Engine, PARQUET, text } from '@music/duckdb';
 import { type ObjectStore, type StoredObject, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
-import { LISTEN_COLUMNS, lakeDay, lakeDays, lakeRunPrefix } from './lake-day';
+import { deliveredRows, isCompacted, writeTemplate } from './delivered-rows';
+import { type LakeObject, lakeDay, lakeDays, lakeRunPrefix } from './lake-day';
 
 const JOURNAL = 'compaction/';
 const journalKey = (date: string): string => `${JOURNAL}date=${date}.json`;
@@ -18,7 +19,14 @@ interface Compaction {
   readonly replaced: readonly StoredObject[];
 }
 
-/** Where it stands which runs a compacted object of the lake is from. */
+/** Which runs a compacted object of the lake is from. */
+interface CompactedRuns {
+  readonly runs: readonly string[];
+  /** Those of whose rows it is not kept which delivery they came in. Absent: of none, an earlier release merged them. */
+  readonly unknown?: readonly string[];
+}
+
+/** Where that stands. */
 export const compactedRunsKey = (compactedRun: string): string => `compacted/${compactedRun}.json`;
 
 /** No more than this is merged at a time, so that neither time nor scratch space grow with the day. Bytes. */
@@ -71,11 +79,13 @@ export async function compactDay(
     await ensureRoom(dir, 2 * replaced.reduce((sum, { size }) => sum + size, 0), `to compact the lake's ${date}`);
     const files = await downloadAll(store, replaced, path.join(dir, 'in'));
     const file = path.join(dir, 'merged.parquet');
+    const local = files.map((each, i) => ({ path: each, run: (replaced[i] as LakeObject).run }));
+    // Each row keeps the delivery it came in, so that it can be taken back.
     await engine.run(
-      `COPY (SELECT ${LISTEN_COLUMNS} FROM read_parquet(${textList(files)}, hive_partitioning = false, union_by_name = true)) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
+      `COPY (${deliveredRows(local, await writeTemplate(engine, dir))}) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
     );
     const merged = await store.upload(bucket, `${JOURNAL}merged/${ulid()}.parquet`, file);
-    await store.putJson(bucket, compactedRunsKey(id), { runs: await runsOf(store, bucket, replaced) });
+    await store.putJson(bucket, compactedRunsKey(id), await runsOf(store, bucket, replaced));
     const compaction: Compaction = { date, merged, target: `${lakeRunPrefix(date, id)}listens.parquet`, replaced };
     const journal = await store.putJson(bucket, journalKey(date), compaction);
     await finish(store, bucket, compaction, journal);
@@ -96,7 +106,7 @@ export async function finishCompactions(store: ObjectStore, bucket: string): Pro
 }
 
 /** The smallest objects that come to no more than MERGED_BYTES together, in key order. */
-function smallest(objects: readonly StoredObject[]): StoredObject[] {
+function smallest(objects: readonly LakeObject[]): LakeObject[] {
   let bytes = 0;
   return [...objects]
     .sort((a, b) => a.size - b.size)
@@ -136,16 +146,55 @@ function compactedRun(replaced: readonly StoredObject[]): string {
 }
 
 /** The runs that objects of the lake are from, through compactions before. */
-async function runsOf(store: ObjectStore, bucket: string, objects: readonly StoredObject[]): Promise<string[]> {
+async function runsOf(store: ObjectStore, bucket: string, objects: readonly LakeObject[]): Promise<CompactedRuns> {
   const runs = new Set<string>();
-  for (const { key } of objects)
-    for (const run of await runsBehind(store, bucket, /\/run=([^/]+)\//.exec(key)?.[1] ?? '')) runs.add(run);
-  return [...runs].sort();
+  const unknown = new Set<string>();
+  for (const { run, key } of objects) {
+    const behind = await compactedRuns(store, bucket, run);
+    for (const each of behind.runs) runs.add(each);
+    for (const each of isOfNoFile(key) ? [run] : (behind.unknown ?? behind.runs)) unknown.add(each);
+  }
+  return { runs: [...runs].sort(), unknown: [...unknown].sort() };
 }
 
 /** The runs behind a `run=` folder of the lake: itself, or those that were compacted into it. */
 export async function runsBehind(store: ObjectStore, bucket: string, run: string): Promise<readonly string[]> {
-  if (!run.startsWith('compacted__')) return [run];
+  return (await compactedRuns(store, bucket, run)).runs;
+}
+
+async function compactedRuns(store: ObjectStore, bucket: string, run: string): Promise<CompactedRuns> {
+  if (!isCompacted(run)) return { runs: [run], unknown: [] };
   const record = await store.head(bucket, compactedRunsKey(run));
-  return record === undefined ? [] : (await store.readJson<{ runs: string[] }>(record)).runs;
+  return record === undefined ? { runs: [] } : store.readJson<CompactedRuns>(record);
+}
+
+/** Whether an object is one that an earlier release parted by days, and kept no files of. */
+const isOfNoFile = (key: string): boolean => /\/parted-\d+\.parquet$/.test(key);
+
+/**
+ * The objects of some days that have listens of runs of which it is not kept in which file they came: an earlier
+ * release made them.
+ */
+export async function objectsWithoutDeliveries(
+  store: ObjectStore,
+  bucket: string,
+  dates: readonly string[],
+  runs: ReadonlySet<string>,
+): Promise<LakeObject[]> {
+  const folders = new Map<string, Promise<boolean>>();
+  const isUnknown = async (folder: string) => {
+    const behind = await compactedRuns(store, bucket, folder);
+    return (behind.unknown ?? behind.runs).some((run) => runs.has(run));
+  };
+  const found: LakeObject[] = [];
+  for (const { objects } of await lakeDays(store, bucket, dates))
+    for (const object of objects) {
+      const { run, key } = object;
+      if (isCompacted(run)) {
+        const unknown = folders.get(run) ?? isUnknown(run);
+        folders.set(run, unknown);
+        if (await unknown) found.push(object);
+      } else if (runs.has(run) && isOfNoFile(key)) found.push(object);
+    }
+  return found;
 }

@@ -1,8 +1,9 @@
 import { lakeDay, runsBehind } from '@music/lake';
 import type { DayItem, GenreItem } from '@music/kpis';
-import { type Manifest, versionOf } from '@music/runs';
+import { type Manifest, type StandingNote, deliveryKey, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
 import { mapLimited } from '@music/storage';
+import { retractions } from './retractions';
 
 const RUNS_AT_ONCE = 8;
 
@@ -20,6 +21,8 @@ export interface LineageRun {
     readonly version_id?: string;
     readonly sha256?: string;
     readonly now_at?: string;
+    /** Who took it back, so that no listen counts for it. */
+    readonly retracted?: StandingNote;
   }[];
 }
 
@@ -50,6 +53,7 @@ export async function explain(
 ): Promise<Lineage | undefined> {
   const [day, item] = await Promise.all([kpis.readDay(date), kpis.genre(date, genre)]);
   if (day === undefined || item === undefined) return undefined;
+  const retracted = await retractions({ runs });
   const bytes = new Map<string, number>();
   for (const { run, size } of await lakeDay(objects, lakeBucket, date)) bytes.set(run, (bytes.get(run) ?? 0) + size);
   const manifestOf = async (runId: string) => {
@@ -73,7 +77,14 @@ export async function explain(
       const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
       if (entry?.runId !== run_id || (entry.state !== 'archived' && entry.state !== 'passed')) return [];
       return [
-        { key: file.key, version: entry.version, version_id: versionId, sha256: entry.sha256, now_at: entry.movedTo },
+        {
+          key: file.key,
+          version: entry.version,
+          version_id: versionId,
+          sha256: entry.sha256,
+          now_at: entry.movedTo,
+          retracted: retracted.get(deliveryKey(entry)),
+        },
       ];
     });
     const manifest = found === undefined ? undefined : `s3://${found.ref.bucket}/${found.ref.key}`;

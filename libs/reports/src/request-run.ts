@@ -4,6 +4,7 @@ import {
   RerunRequested,
   type RerunStage,
   RunRequested,
+  type StandingAsked,
   dateIn,
   envelope,
 } from '@music/events';
@@ -60,6 +61,19 @@ export async function requestBackfill(
   const runId = `backfill__${from}__${asker.askId ?? ulid()}`;
   const request = { runId, logicalDate: from, immediately: true, backfillFrom: from, backfillTo: to };
   await ask(kafka, asker, envelope(RunRequested, asker.through, { ...request, requestedBy: asker.name }));
+  return runId;
+}
+
+/** Asks for deliveries to be taken back or given back. Gives the run's id once Kafka has the event. */
+export async function requestStanding(
+  { kafka }: Pick<Stores, 'kafka'>,
+  standing: StandingAsked,
+  logicalDate: string,
+  asker = CLI,
+): Promise<string> {
+  const runId = `${standing.change}__${asker.askId ?? ulid()}`;
+  const request = { runId, logicalDate, immediately: true, standing, requestedBy: asker.name };
+  await ask(kafka, asker, envelope(RunRequested, asker.through, request));
   return runId;
 }
 

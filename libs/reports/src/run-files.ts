@@ -1,6 +1,7 @@
 import { type Manifest, versionOf } from '@music/runs';
 import type { Stores } from '@music/service';
 import { readOnce } from './read-once';
+import { retractions } from './retractions';
 import { type FileReport, fileReport, leftReport } from './run-report';
 
 /** Files that one call looks at: so many entries of the ledger, in calls of 100. */
@@ -25,7 +26,10 @@ export async function runFiles(
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   if (run.manifest === undefined) return { files: [] };
-  const { streams, left } = await readOnce<Manifest>(objects, run.manifest);
+  const [{ streams, left }, retracted] = await Promise.all([
+    readOnce<Manifest>(objects, run.manifest),
+    retractions({ runs }),
+  ]);
   const files: FileReport[] = [];
   const end = streams.length + left.length;
   for (let at = after; at < end; at += FILES_A_CALL) {
@@ -33,7 +37,7 @@ export async function runFiles(
     const taken = streams.slice(at, at + FILES_A_CALL);
     const ledger = await runs.files.find(taken.map((file) => ({ key: file.key, version: versionOf(file) })));
     const looked = [
-      ...taken.map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
+      ...taken.map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`), retracted)),
       ...left.slice(Math.max(0, at - streams.length), Math.max(0, at + FILES_A_CALL - streams.length)).map(leftReport),
     ];
     for (const [i, file] of looked.entries()) {

@@ -9,11 +9,14 @@ import {
   type Manifest,
   type ManifestFile,
   type Run,
+  type StandingNote,
   TERMINAL,
+  deliveryKey,
   versionOf,
 } from '@music/runs';
 import type { Stores } from '@music/service';
 import { readOnce } from './read-once';
+import { describeRetraction, retractions } from './retractions';
 import { type RunProgress, runProgress } from './run-progress';
 
 /** What became of one object below `streams/`. */
@@ -31,6 +34,8 @@ export interface FileReport {
   /** What it is: `CSV`, `JSON lines, gzip`. */
   readonly form?: string;
   readonly copy_of?: string;
+  /** Who took it back, so that its listens do not count for it. */
+  readonly retracted?: string;
   readonly moved_to?: string;
   readonly rows?: { readonly read: number; readonly rejected: RowCounts };
 }
@@ -64,6 +69,8 @@ export interface RunReport {
   readonly job?: JobReport;
   readonly days: readonly string[];
   readonly version?: number;
+  /** What it takes back or gives back of what others delivered. */
+  readonly standing?: Run['standing'];
   readonly stages: readonly StageReport[];
   /** How far the stage is that works on it. */
   readonly progress?: RunProgress;
@@ -83,9 +90,10 @@ export async function runReport(
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   const manifest = run.manifest === undefined ? undefined : await objects.readJson<Manifest>(run.manifest);
-  const ledger = await runs.files.find(
-    (manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),
-  );
+  const [ledger, retracted] = await Promise.all([
+    runs.files.find((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) }))),
+    retractions({ runs }),
+  ]);
   const endedAt = endOf(run);
   return {
     run_id: runId,
@@ -97,7 +105,9 @@ export async function runReport(
     reasons: run.reasons ?? [],
     seconds: endedAt === undefined ? undefined : secondsBetween(run.requestedAt, endedAt),
     files: [
-      ...(manifest?.streams ?? []).map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`))),
+      ...(manifest?.streams ?? []).map((file) =>
+        fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`), retracted),
+      ),
       ...(manifest?.left ?? []).map(leftReport),
     ],
     rows: run.rows ?? { read: 0, kept: 0, rejected: {} },
@@ -105,6 +115,7 @@ export async function runReport(
     job: jobReport(run),
     days: await publishedDates({ objects }, run),
     version: run.version,
+    standing: run.standing,
     stages: STAGES.map((stage) => stageReport(stage, run)),
     progress: await runProgress({ runs }, run),
     stalled: stallMs === undefined || TERMINAL.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
@@ -150,7 +161,13 @@ export function leftReport({ key, reason, detail }: LeftObject): FileReport {
 }
 
 /** What became of a stream file of a run, by its entry in the ledger. */
-export function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | undefined): FileReport {
+export function fileReport(
+  file: ManifestFile,
+  run: Run,
+  entry: LedgerEntry | undefined,
+  retracted: ReadonlyMap<string, StandingNote>,
+): FileReport {
+  const note = retracted.get(deliveryKey({ key: file.key, version: versionOf(file) }));
   const unused = run.state === 'rejected' || run.state === 'failed';
   const foreign = entry === undefined || entry.runId !== run.runId;
   if (foreign || (unused && (entry.state === 'taken' || entry.state === 'passed'))) {
@@ -170,6 +187,7 @@ export function fileReport(file: ManifestFile, run: Run, entry: LedgerEntry | un
     what_to_do: entry.reason === undefined ? undefined : FILE_REASONS[entry.reason],
     form: entry.form,
     copy_of: entry.copyOf,
+    retracted: note === undefined ? undefined : describeRetraction(note),
     moved_to: entry.movedTo,
     rows: entry.rows,
   };

@@ -1,3 +1,4 @@
+import type { StandingRequest } from '@music/runs';
 import type { FileReport, RunReport } from './run-report';
 import { describeProgress } from './run-progress';
 import { number, printable, table } from './text';
@@ -10,6 +11,7 @@ export function describeRun(run: RunReport): string {
     `run ${run.run_id} for ${run.logical_date}: ${run.state}${run.seconds === undefined ? '' : ` after ${number(run.seconds)} s`}`,
   ];
   if (run.requested_by !== undefined) lines.push(`  asked for by ${printable(run.requested_by)}`);
+  if (run.standing !== undefined) lines.push(`  ${printable(describeStanding(run.standing))}`);
   if (run.progress !== undefined) lines.push(`  now: ${describeProgress(run.progress)}`);
   for (const { stage, since } of run.stalled ?? []) lines.push(`  stalled: ${stage} has got nowhere since ${since}`);
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);
@@ -49,9 +51,20 @@ export function describeRun(run: RunReport): string {
   return lines.join('\n');
 }
 
+/** What a run takes back or gives back, for people. */
+export function describeStanding({ change, deliveries, key, version, ofRun, reason }: StandingRequest): string {
+  const what = { retract: 'takes back', restore: 'gives back', replace: 'replaces' }[change];
+  const which = ofRun !== undefined ? ` of ${ofRun}` : key === undefined ? '' : ` of ${key}`;
+  const howMany =
+    deliveries === undefined ? 'deliveries' : deliveries === 1 ? '1 delivery' : `${number(deliveries)} deliveries`;
+  return `${what} ${howMany}${which}${version === undefined ? '' : `, version ${version}`}: ${reason}`;
+}
+
 /** Files that need a look come first; of those that went well only some are shown. */
 function describeFiles(files: readonly FileReport[]): string[] {
-  const look = files.filter(({ state, copy_of }) => state !== 'archived' || copy_of !== undefined);
+  const look = files.filter(
+    ({ state, copy_of, retracted }) => state !== 'archived' || copy_of !== undefined || retracted !== undefined,
+  );
   const fine = files.filter((file) => !look.includes(file));
   const shown = [...look.slice(0, 5 * MAX_FILES), ...fine.slice(0, Math.max(0, MAX_FILES - look.length))];
   const rows = shown.map((file) => [file.key, file.form, file.state, file.rows?.read, why(file)]);
@@ -61,9 +74,13 @@ function describeFiles(files: readonly FileReport[]): string[] {
   ];
 }
 
-function why({ reason, detail, copy_of, what_to_do }: FileReport): string {
-  const parts = [reason, detail, copy_of === undefined ? undefined : `same content as ${copy_of}`, what_to_do].filter(
-    (part) => part !== undefined && part !== '',
-  );
+function why({ reason, detail, copy_of, retracted, what_to_do }: FileReport): string {
+  const parts = [
+    reason,
+    detail,
+    retracted,
+    copy_of === undefined ? undefined : `same content as ${copy_of}`,
+    what_to_do,
+  ].filter((part) => part !== undefined && part !== '');
   return parts.join(': ');
 }

@@ -86,6 +86,7 @@ export interface RunView extends RunRow {
   /** The days that it published. */
   readonly dates: readonly string[];
   readonly backfill?: Run['backfill'];
+  readonly standing?: Run['standing'];
   readonly stages: readonly StageReport[];
   /** The first 1,000. */
   readonly batches: readonly BatchReport[];
@@ -126,6 +127,7 @@ export async function runView(
     job: jobReport(run),
     dates,
     backfill: run.backfill,
+    standing: run.standing,
     stages: STAGES.map((stage) => stageReport(stage, run)),
     batches: batches.slice(0, BATCHES_SHOWN).map((batch) => ({
       batch: batch.batch,

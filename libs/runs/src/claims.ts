@@ -1,4 +1,4 @@
-import type { FileState } from './file-ledger';
+import type { FileState, LedgerEntry } from './file-ledger';
 import { versionOf } from './manifest';
 import { type Run, TERMINAL } from './run';
 import type { RunStore } from './store/run-store';
@@ -15,6 +15,8 @@ export interface SourceObject {
 /** Who took a version of a file before, and what became of it. */
 export interface Claim {
   readonly runId: string;
+  /** All runs that took it, that one last. */
+  readonly takenBy: readonly string[];
   readonly state: FileState;
   /** Whether that run ended without using the file, so that another may take it. */
   readonly free: boolean;
@@ -47,6 +49,7 @@ export async function findClaims(
     const free = entry.state === 'changed' || (ended && (force || unused));
     claims.set(claimKey(object), {
       runId: entry.runId,
+      takenBy: takersOf(entry),
       state: entry.state,
       free,
       failed: holder?.state === 'failed',
@@ -55,3 +58,9 @@ export async function findClaims(
   }
   return claims;
 }
+
+/** The runs that took a version of a file, the last one last. */
+export const takersOf = ({ takenBefore = [], runId }: Pick<LedgerEntry, 'takenBefore' | 'runId'>): string[] => [
+  ...takenBefore,
+  runId,
+];

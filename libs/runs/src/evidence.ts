@@ -25,6 +25,8 @@ export interface FileEvidence {
 export interface ListensObject extends ObjectRef {
   /** YYYY-MM-DD in the KPI time zone. */
   readonly date?: string;
+  /** The numbers of the files whose rows are, or may be, in it. */
+  readonly files?: readonly number[];
 }
 
 /** One Parquet object of listens, with the files whose rows are, or may be, in it. */

@@ -11,6 +11,8 @@ export interface LedgerEntry {
   readonly key: string;
   readonly version: string;
   readonly runId: string;
+  /** Runs that took it before this one. */
+  readonly takenBefore?: readonly string[];
   readonly state: FileState;
   readonly sha256?: string;
   /** What it is, for a person: `CSV, delimiter ;`, `JSON lines, gzip`. */

@@ -11,6 +11,7 @@ export * from './run';
 export type { AskedRun } from './store/arrival-store';
 export type { Ask } from './store/ask-store';
 export type { Progress, ToldProgress } from './store/progress-store';
+export * from './standing';
 export * from './store/run-store';
 export { LAKE_TURN } from './store/turn-store';
 export * from './stage-worker';

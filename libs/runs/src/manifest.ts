@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ObjectRef } from '@music/events';
+import type { ChangedDelivery } from './standing';
 
 /** A stream file of a run. */
 export interface ManifestFile extends ObjectRef {
@@ -39,6 +40,8 @@ export interface Manifest {
   readonly left: readonly LeftObject[];
   /** Of a backfill, which has no stream files: the days that are computed again. */
   readonly dates?: readonly string[];
+  /** Deliveries that it takes back or gives back. */
+  readonly changed?: readonly ChangedDelivery[];
 }
 
 /**
@@ -60,7 +63,16 @@ export function versionOf({
  */
 export function manifestKey(manifest: Manifest): string {
   const hash = createHash('sha256')
-    .update(JSON.stringify([manifest.streams, manifest.songs, manifest.users, manifest.left, manifest.dates]))
+    .update(
+      JSON.stringify([
+        manifest.streams,
+        manifest.songs,
+        manifest.users,
+        manifest.left,
+        manifest.dates,
+        ...(manifest.changed === undefined ? [] : [manifest.changed]),
+      ]),
+    )
     .digest('hex');
   return `runs/${manifest.runId}/manifest-${hash.slice(0, 16)}.json`;
 }

@@ -18,6 +18,7 @@ import {
  * | `run#<run_id>` | `progress#<stage>#<part>` | how far a piece of its work is |
  * | `run#<run_id>` | `ask#<id>` | what somebody asked of it once it had ended |
  * | `file#<key>` | `<version>` | the ledger entry of a file version |
+ * | `standing` | `<sha256>` of key and version | a delivery that was taken back, whether it stands now, and who changed it |
  * | `content#<sha256>` | `first` | the first file that had this content |
  * | `work#<stage>` | `<event id>` | work that a stage has accepted, with its lease |
  * | `outbox#<stage>` | `<time>#<event id>` | a message that a stage owes to a topic |

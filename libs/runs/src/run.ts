@@ -1,5 +1,6 @@
 import type { RowCounts } from '@music/contracts';
 import type { ObjectRef, Stage } from '@music/events';
+import type { StandingChange } from './standing';
 
 /** Where a run stands. The last four end it; `failed` can be resumed by replaying its dead letter. */
 export const RUN_STATES = [
@@ -81,6 +82,18 @@ export interface Backfill {
   readonly to: string;
 }
 
+/** Deliveries that a run takes back or gives back. */
+export interface StandingRequest {
+  readonly change: StandingChange;
+  readonly reason: string;
+  /** Which: those of a key, of one version of it where that is named, or those that a run took or changed. */
+  readonly key?: string;
+  readonly version?: string;
+  readonly ofRun?: string;
+  /** How many there are; known once the manifest is frozen. */
+  readonly deliveries?: number;
+}
+
 export interface Run {
   readonly runId: string;
   readonly logicalDate: string;
@@ -93,6 +106,8 @@ export interface Run {
   readonly force?: boolean;
   /** Days that are computed again from the lake, without stream files. */
   readonly backfill?: Backfill;
+  /** Deliveries that it takes back or gives back: on request, without stream files; or because it replaces them. */
+  readonly standing?: StandingRequest;
   readonly manifest?: ObjectRef;
   readonly batches?: number;
   readonly rows?: RowTotals;
@@ -112,6 +127,10 @@ export interface Run {
   readonly rejectedFiles?: number;
   readonly stages: Partial<Record<Stage, StageTimes>>;
 }
+
+/** Whether a run takes stream files. Others work on what the lake has. */
+export const takesFiles = ({ backfill, standing }: Pick<Run, 'backfill' | 'standing'>): boolean =>
+  backfill === undefined && (standing === undefined || standing.change === 'replace');
 
 export type BatchState = 'sensed' | 'combined' | 'judged';
 

@@ -1,5 +1,5 @@
 import type { DayItem } from '@music/kpis';
-import { explain } from '@music/reports';
+import { describeRetraction, explain } from '@music/reports';
 import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { Request, Response } from 'express';
@@ -134,13 +134,14 @@ export class DaysController {
     if (lineage === undefined) throw noGenre(genre, date);
     if (offset + limit < lineage.run_count) linkNext(response, cursorTo({ offset: offset + limit }, of));
     return lineage.runs.flatMap(({ run_id, lake_bytes, files }) =>
-      files.map(({ key, version, version_id, sha256, now_at }) => ({
+      files.map(({ key, version, version_id, sha256, now_at, retracted }) => ({
         run_id,
         key,
         version,
         version_id,
         sha256,
         now_at,
+        retracted: retracted === undefined ? undefined : describeRetraction(retracted),
         lake_bytes,
       })),
     );

@@ -17,6 +17,7 @@ export class DayRow extends OfDay {
   @Count('Listens.') readonly listen_count!: number;
   @Count('Listeners, each counted once.') readonly unique_listeners!: number;
   @Count('Genres that were listened to.') readonly genre_count!: number;
+  @Count('Deliveries with listens of the day that were taken back.') readonly left_out!: number;
   @Count(VERSION) readonly version!: number;
   @Column('When it was computed.', { format: 'date-time' }) readonly computed_at!: string;
   @Column('The run that computed it.') readonly run_id!: string;
@@ -28,8 +29,8 @@ export class DayRow extends OfDay {
 
 export function dayRow(day: DayItem, time_zone: string): DayRow {
   const { date, listen_count, unique_listeners, genres, version, computed_at, run_id, engine } = day;
-  const { sql_version, songs_version } = day;
-  const numbers = { date, listen_count, unique_listeners, genre_count: genres, version };
+  const { sql_version, songs_version, left_out = 0 } = day;
+  const numbers = { date, listen_count, unique_listeners, genre_count: genres, left_out, version };
   return { ...numbers, computed_at, run_id, engine, sql_version, songs_version, time_zone };
 }
 
@@ -143,6 +144,7 @@ export class LineageFileRow {
   @Column('Its version, where the bucket keeps versions.', { required: false }) readonly version_id?: string;
   @Column('Hash of its content.', { required: false }) readonly sha256?: string;
   @Column('Where it is now.', { required: false }) readonly now_at?: string;
+  @Column('Who took it back, so that no listen counts for it.', { required: false }) readonly retracted?: string;
   @Count('Bytes of the object of the lake that its listens are in, with those of other files.')
   readonly lake_bytes!: number;
 }

@@ -1,6 +1,6 @@
 import { totalOf } from '@music/contracts';
 import { RERUN_STAGES, RUN_KINDS, STAGES } from '@music/events';
-import { RUN_STATES } from '@music/runs';
+import { RUN_STATES, STANDING_CHANGES } from '@music/runs';
 import type { FileReport } from '@music/reports';
 import { ApiProperty } from '@nestjs/swagger';
 import { Column, Count } from '../http/row';
@@ -78,6 +78,15 @@ class DaysModel {
   @ApiProperty({ format: 'date' }) readonly to!: string;
 }
 
+class StandingModel {
+  @ApiProperty({ enum: [...STANDING_CHANGES] }) readonly change!: string;
+  @ApiProperty() readonly reason!: string;
+  @ApiProperty({ required: false, description: 'Of which file.' }) readonly key?: string;
+  @ApiProperty({ required: false, description: 'Of which version of it.' }) readonly version?: string;
+  @ApiProperty({ required: false, description: 'Of which run.' }) readonly ofRun?: string;
+  @ApiProperty({ type: 'integer', required: false, description: 'How many.' }) readonly deliveries?: number;
+}
+
 class NotesModel {
   @ApiProperty({ type: 'integer', required: false }) readonly unknownTrackListens?: number;
   @ApiProperty({ type: 'integer', required: false }) readonly unknownUserListens?: number;
@@ -109,6 +118,8 @@ export class RunModel extends RunRowModel {
   @ApiProperty({ type: [String], description: 'The days that it published.' }) readonly dates!: readonly string[];
   @ApiProperty({ required: false, description: 'The days that a backfill is to compute again.' })
   readonly backfill?: DaysModel;
+  @ApiProperty({ required: false, description: 'What it takes back or gives back of what others delivered.' })
+  readonly standing?: StandingModel;
   @ApiProperty({ type: [StageModel] }) readonly stages!: readonly StageModel[];
   @ApiProperty({ type: [BatchModel], description: 'The first 1,000.' }) readonly batches!: readonly BatchModel[];
   @ApiProperty({ type: 'integer' }) readonly batch_count!: number;
@@ -132,6 +143,7 @@ export class FileRowModel {
   @Column('What to do.', MAYBE) readonly what_to_do?: string;
   @Column('What it is, as `CSV` or `JSON lines, gzip`.', MAYBE) readonly form?: string;
   @Column('The file that had the same content first.', MAYBE) readonly copy_of?: string;
+  @Column('Who took it back, so that no listen counts for it.', MAYBE) readonly retracted?: string;
   @Column('Where it is now.', MAYBE) readonly moved_to?: string;
   @Count('Its rows.', MAYBE) readonly rows_read?: number;
   @Count('Those that do not count.', MAYBE) readonly rows_rejected?: number;

@@ -395,6 +395,8 @@ export interface components {
             unique_listeners: number;
             /** @description Genres that were listened to. */
             genre_count: number;
+            /** @description Deliveries with listens of the day that were taken back. */
+            left_out: number;
             /** @description Of the day’s numbers: a later publishing has a higher one. */
             version: number;
             /**
@@ -489,6 +491,8 @@ export interface components {
             sha256?: string;
             /** @description Where it is now. */
             now_at?: string;
+            /** @description Who took it back, so that no listen counts for it. */
+            retracted?: string;
             /** @description Bytes of the object of the lake that its listens are in, with those of other files. */
             lake_bytes: number;
         };
@@ -529,7 +533,7 @@ export interface components {
              * @description What asked for it.
              * @enum {string}
              */
-            kind: "scheduled" | "manual" | "arrival" | "backfill";
+            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
             /**
              * Format: date
              * @description The day it is for; its files may be of others.
@@ -596,6 +600,19 @@ export interface components {
             /** Format: date */
             to: string;
         };
+        StandingModel: {
+            /** @enum {string} */
+            change: "retract" | "restore" | "replace";
+            reason: string;
+            /** @description Of which file. */
+            key?: string;
+            /** @description Of which version of it. */
+            version?: string;
+            /** @description Of which run. */
+            ofRun?: string;
+            /** @description How many. */
+            deliveries?: number;
+        };
         StageModel: {
             /** @enum {string} */
             stage: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
@@ -659,7 +676,7 @@ export interface components {
              * @description What asked for it.
              * @enum {string}
              */
-            kind: "scheduled" | "manual" | "arrival" | "backfill";
+            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
             /**
              * Format: date
              * @description The day it is for; its files may be of others.
@@ -714,6 +731,8 @@ export interface components {
             dates: string[];
             /** @description The days that a backfill is to compute again. */
             backfill?: components["schemas"]["DaysModel"];
+            /** @description What it takes back or gives back of what others delivered. */
+            standing?: components["schemas"]["StandingModel"];
             stages: components["schemas"]["StageModel"][];
             /** @description The first 1,000. */
             batches: components["schemas"]["BatchModel"][];
@@ -745,6 +764,8 @@ export interface components {
             form?: string;
             /** @description The file that had the same content first. */
             copy_of?: string;
+            /** @description Who took it back, so that no listen counts for it. */
+            retracted?: string;
             /** @description Where it is now. */
             moved_to?: string;
             /** @description Its rows. */
@@ -1657,7 +1678,7 @@ export interface operations {
                 /** @description Only those in this state. */
                 state?: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
                 /** @description Only those that this asked for. */
-                kind?: "scheduled" | "manual" | "arrival" | "backfill";
+                kind?: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
                 /** @description Only those asked for at or after this time; a day is one of UTC. */
                 from?: string;
                 /** @description Only those asked for at or before this time; a day is one of UTC, to its end. */

@@ -269,6 +269,7 @@ function Lineage({ day, genre }: { readonly day: DayRow; readonly genre: string 
             { name: 'version', show: ({ version }) => version },
             { name: 'sha-256', show: ({ sha256 }) => <span title={sha256}>{sha256?.slice(0, 12) ?? '–'}</span> },
             { name: 'now at', show: ({ now_at }) => <span className="long">{now_at ?? '–'}</span> },
+            { name: 'counts', show: ({ retracted }) => (retracted === undefined ? 'yes' : `no: ${retracted}`) },
           ]}
         />
       )}

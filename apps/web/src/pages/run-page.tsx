@@ -56,6 +56,23 @@ function RunDetails({ run }: { readonly run: Run }) {
           </span>
         )}
       </p>
+      {run.standing === undefined ? null : (
+        <p className="notice">
+          {{ retract: 'Takes back', restore: 'Gives back', replace: 'Replaces' }[run.standing.change]}{' '}
+          {run.standing.deliveries === undefined
+            ? 'deliveries'
+            : plural(run.standing.deliveries, 'delivery', 'deliveries')}
+          {run.standing.ofRun !== undefined ? (
+            <>
+              {' '}
+              of <Link to={`/runs/${run.standing.ofRun}`}>{run.standing.ofRun}</Link>
+            </>
+          ) : run.standing.key === undefined ? null : (
+            ` of ${run.standing.key}`
+          )}
+          : {run.standing.reason}
+        </p>
+      )}
       {run.reasons.length === 0 ? null : (
         <ul className={`notice ${run.state === 'skipped' ? '' : 'bad'}`}>
           {run.reasons.map((reason) => (
@@ -159,7 +176,12 @@ function Rows({ run }: { readonly run: Run }) {
 }
 
 function Files({ run }: { readonly run: Run }) {
-  if (run.backfill !== undefined || run.batch_count + run.reasons.length === 0) return null;
+  if (
+    run.backfill !== undefined ||
+    ['retract', 'restore'].includes(run.kind) ||
+    run.batch_count + run.reasons.length === 0
+  )
+    return null;
   return (
     <section aria-labelledby="files">
       <h2 id="files">
@@ -231,11 +253,12 @@ function FileList({
   );
 }
 
-function Why({ file: { reason, detail, what_to_do, copy_of, moved_to } }: { readonly file: FileRow }) {
+function Why({ file: { reason, detail, what_to_do, copy_of, retracted, moved_to } }: { readonly file: FileRow }) {
   return (
     <div className="long">
       {reason === undefined ? null : <strong>{reason}</strong>} {detail}
       {copy_of === undefined ? null : <div>The same content as {copy_of}.</div>}
+      {retracted === undefined ? null : <div>Does not count: {retracted}</div>}
       {what_to_do === undefined ? null : <div>To do: {what_to_do}</div>}
       {moved_to === undefined ? null : <div className="faint long">{moved_to}</div>}
     </div>

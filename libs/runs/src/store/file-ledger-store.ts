@@ -30,16 +30,28 @@ export class FileLedgerStore {
   }
 
   /**
-   * Takes a file version for a run, if it is as free as when it was looked up. `holder` is the run that took it before.
+   * Takes a file version for a run, if it is as free as when it was looked up. `takers` are the runs that took it
+   * before, the last one last.
    */
-  take(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, holder: string | undefined): Promise<boolean> {
+  take(entry: Pick<LedgerEntry, 'key' | 'version' | 'runId'>, takers: readonly string[] = []): Promise<boolean> {
+    const takenBefore = takers.filter((runId) => runId !== entry.runId);
     return this.table.put(
-      { ...fileKey(entry.key, entry.version), ...entry, state: 'taken' },
+      {
+        ...fileKey(entry.key, entry.version),
+        ...entry,
+        state: 'taken',
+        ...(takenBefore.length === 0 ? {} : { takenBefore }),
+      },
       {
         ConditionExpression: 'attribute_not_exists(pk) OR runId = :me OR runId = :holder',
-        ExpressionAttributeValues: { ':me': entry.runId, ':holder': holder ?? entry.runId },
+        ExpressionAttributeValues: { ':me': entry.runId, ':holder': takers.at(-1) ?? entry.runId },
       },
     );
+  }
+
+  /** All versions of a file that runs took, and what became of them. */
+  async versions(key: string): Promise<LedgerEntry[]> {
+    return this.table.list<LedgerEntry>(`file#${key}`);
   }
 
   /** Writes what became of a file, as long as it is this run's. */

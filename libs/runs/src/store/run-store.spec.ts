@@ -75,11 +75,11 @@ describe('pipeline_runs', () => {
 
   it('lets one of two runs take a file, and a later one only from the run that was looked up', async () => {
     const file = { key: 'streams/a b/é.csv', version: 'v1' };
-    const took = await Promise.all(['r1', 'r2'].map((runId) => store.files.take({ ...file, runId }, undefined)));
+    const took = await Promise.all(['r1', 'r2'].map((runId) => store.files.take({ ...file, runId })));
     expect(took.filter(Boolean)).toHaveLength(1);
     const holder = took[0] ? 'r1' : 'r2';
-    expect(await store.files.take({ ...file, runId: 'r3' }, 'r9')).toBe(false);
-    expect(await store.files.take({ ...file, runId: 'r3' }, holder)).toBe(true);
+    expect(await store.files.take({ ...file, runId: 'r3' }, ['r9'])).toBe(false);
+    expect(await store.files.take({ ...file, runId: 'r3' }, [holder])).toBe(true);
     expect(await store.files.update(file.key, 'v1', holder, { state: 'passed' })).toBe(false);
     expect(await store.files.update(file.key, 'v1', 'r3', { state: 'passed', rows: { read: 2, rejected: {} } })).toBe(
       true,

@@ -9,6 +9,7 @@ import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
 import { ProgressStore } from './progress-store';
 import { type Key, RunsTable, type Write, isInvalid } from './runs-table';
+import { StandingStore } from './standing-store';
 import { LAKE_TURN, TurnStore } from './turn-store';
 import { WorkStore } from './work-store';
 
@@ -61,6 +62,7 @@ export class RunStore {
   readonly progress: ProgressStore;
   readonly arrivals: ArrivalStore;
   readonly asks: AskStore;
+  readonly standing: StandingStore;
   private readonly table: RunsTable;
 
   constructor(dynamo: DynamoDBDocumentClient, table: string) {
@@ -71,6 +73,7 @@ export class RunStore {
     this.outbox = new OutboxStore(this.table);
     this.arrivals = new ArrivalStore(this.table);
     this.asks = new AskStore(this.table);
+    this.standing = new StandingStore(this.table);
     this.progress = new ProgressStore(this.table);
     this.turns = new TurnStore(this.table, {
       findRun: (runId) => this.findRun(runId),
@@ -80,7 +83,7 @@ export class RunStore {
 
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
   createRun(
-    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill' | 'requestedBy'>,
+    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill' | 'standing' | 'requestedBy'>,
     now: Date,
   ): Promise<boolean> {
     return this.table.putNew({
