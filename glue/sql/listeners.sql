@@ -1,6 +1,6 @@
 -- Rule 8: who listens, numbered, and whether users has them. A listener that it does not have is counted, not dropped.
 WITH numbered AS (
-    SELECT user_id, ROW_NUMBER() OVER (ORDER BY user_id ASC) AS listener
+    SELECT user_id, CAST(ROW_NUMBER() OVER (ORDER BY user_id ASC) AS INT) AS listener
     FROM (SELECT user_id FROM listens GROUP BY user_id) AS heard
 )
 

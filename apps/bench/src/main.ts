@@ -14,6 +14,7 @@ import { makeBenchData } from './bench-data';
 import { type DayNumbers, floor } from './floor';
 import { benchForms } from './forms';
 import { type Measured, compareNumbers, measureRun } from './measure';
+import { benchRetract } from './retract';
 import { ROWS, type Row } from './rows';
 
 /** What is no run of some data, and prints a table of its own. */
@@ -21,6 +22,7 @@ const OTHERS: Readonly<Record<string, (say: (text: string) => void) => Promise<v
   arrivals: benchArrivals,
   forms: benchForms,
   api: benchApi,
+  retract: benchRetract,
 };
 
 /** What the runs of one row came to: medians. */

@@ -5,7 +5,7 @@ import type { ObjectRef } from '@music/events';
 import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
-import { combineTable } from './combine-table';
+import { SeenTables, combineTable } from './combine-table';
 import { type FetchOptions, type Fetched, type ParquetColumn, fetchAhead, fetchFile, groupFiles } from './fetch-file';
 import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
 import type { Reading } from './reading';
@@ -28,13 +28,17 @@ const PARQUET_SHARE = 1;
  * area.
  */
 export class CombineBatch {
+  private readonly seen: SeenTables;
+
   constructor(
     private readonly store: ObjectStore,
     private readonly buckets: { readonly intermediate: string; readonly lake: string },
     private readonly reading: Reading,
     private readonly limits: CombineLimits,
     private readonly scratch: string,
-  ) {}
+  ) {
+    this.seen = new SeenTables(store);
+  }
 
   /**
    * Gives where the batch's BatchEvidence is. What a file is like never ends the batch; that the store or the engine
@@ -47,12 +51,13 @@ export class CombineBatch {
   ): Promise<ObjectRef> {
     const prefix = `runs/${manifest.runId}/staging/batch-${String(batch).padStart(5, '0')}/${ulid()}/`;
     const dir = await mkdtemp(path.join(this.scratch, 'combine-'));
-    let engine: Engine | undefined;
+    let opened: Promise<Engine> | undefined;
+    // Where there is nothing new to read, it is not needed.
+    const open = () => (opened ??= Engine.open(dir, this.limits.engine));
+    let looking: Promise<Engine> | undefined;
     try {
-      engine = await Engine.open(dir, this.limits.engine);
       const files = manifest.streams.filter((file) => file.batch === batch);
       await this.ensureRoom(files, dir);
-      const looking = await engine.beside();
       const all = files.reduce((sum, { size }) => sum + size, 0);
       // A byte counts half when it is there, and half when its row is read.
       let halves = 0;
@@ -64,18 +69,25 @@ export class CombineBatch {
         got,
         maxFileBytes: this.limits.maxFileBytes,
         reading: this.reading,
-        describe: (file: string) => describeParquet(looking, file),
+        describe: async (file: string) =>
+          describeParquet(await (looking ??= open().then((engine) => engine.beside())), file),
       };
       const fetched = fetchAhead(files, this.limits.ahead, (file) =>
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.rows`), options),
       );
       const tables =
-        batch === 0 ? await this.combineTables(engine, manifest, dir, { ...options, got: () => progress() }) : {};
-      const listens = await this.combineStreams(engine, manifest, files, fetched, prefix, dir, { signal, got });
+        batch === 0 ? await this.combineTables(open, manifest, dir, { ...options, got: () => progress() }) : {};
+      const listens =
+        files.length === 0
+          ? { files: [], parts: [] }
+          : await this.combineStreams(await open(), manifest, files, fetched, prefix, dir, { signal, got });
       const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
-      engine?.close();
+      await opened?.then(
+        (engine) => engine.close(),
+        () => undefined,
+      );
       await rm(dir, { recursive: true, force: true });
     }
   }
@@ -161,7 +173,7 @@ export class CombineBatch {
   }
 
   private async combineTables(
-    engine: Engine,
+    open: () => Promise<Engine>,
     manifest: Manifest,
     dir: string,
     options: FetchOptions & { readonly reading: Reading },
@@ -169,7 +181,12 @@ export class CombineBatch {
     const tables = async (kind: 'songs' | 'users') => {
       const seen: TableEvidence[] = [];
       for (const [file, object] of manifest[kind].entries())
-        seen.push(await combineTable(engine, this.store, this.buckets.lake, kind, { ...object, file }, dir, options));
+        seen.push(
+          await combineTable(open, this.store, this.buckets.lake, kind, { ...object, file }, dir, {
+            ...options,
+            seen: this.seen,
+          }),
+        );
       return seen;
     };
     return { songs: await tables('songs'), users: await tables('users') };

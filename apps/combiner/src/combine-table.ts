@@ -12,16 +12,42 @@ import type { Reading } from './reading';
 import { MALFORMED, dropMalformed } from './row-source';
 import { nullParameters } from './type-rows';
 
+/** What a process knows of songs and users files that it has seen, so that one which is as it was is not fetched again. */
+export class SeenTables {
+  private readonly evidence = new Map<string, { readonly at: StoredObject; readonly evidence: TableEvidence }>();
+
+  constructor(private readonly store: ObjectStore) {}
+
+  /** As long as its evidence, and so its Parquet, is in the lake still. */
+  async find(object: StoredObject): Promise<TableEvidence | undefined> {
+    const seen = this.evidence.get(nameOf(object));
+    if (seen === undefined) return undefined;
+    const there = await this.store.head(seen.at.bucket, seen.at.key);
+    return there?.etag === seen.at.etag ? seen.evidence : undefined;
+  }
+
+  note(object: StoredObject, at: StoredObject, evidence: TableEvidence): void {
+    if (this.evidence.size >= TABLES_KNOWN) this.evidence.delete(this.evidence.keys().next().value ?? '');
+    this.evidence.set(nameOf(object), { at, evidence });
+  }
+}
+
+const TABLES_KNOWN = 100;
+const nameOf = ({ bucket, key, etag, size }: StoredObject): string => JSON.stringify([bucket, key, etag, size]);
+
 /** A songs or users file becomes Parquet once per content; after that its evidence is read back. */
 export async function combineTable(
-  engine: Engine,
+  open: () => Promise<Engine>,
   store: ObjectStore,
   lakeBucket: string,
   kind: 'songs' | 'users',
   object: StoredObject & { file: number },
   dir: string,
-  options: FetchOptions & { readonly reading: Reading },
+  options: FetchOptions & { readonly reading: Reading; readonly seen: SeenTables },
 ): Promise<TableEvidence> {
+  const ofFile = (evidence: TableEvidence): TableEvidence => ({ ...evidence, file: object.file, key: object.key });
+  const seenBefore = await options.seen.find(object);
+  if (seenBefore !== undefined) return ofFile(seenBefore);
   const fetched = await fetchFile(store, kind, object, path.join(dir, `${kind}-${object.file}.rows`), options);
   const { path: file, readable, evidence } = fetched;
   const { reading } = options;
@@ -30,10 +56,13 @@ export async function combineTable(
   const before = evidence.sha256 === undefined ? undefined : await store.head(known.lake, known.key);
   if (before !== undefined) {
     await rm(file, { force: true });
-    return { ...(await store.readJson<TableEvidence>(before)), file: object.file, key: object.key };
+    const evidenceOfContent = await store.readJson<TableEvidence>(before);
+    options.seen.note(object, before, evidenceOfContent);
+    return ofFile(evidenceOfContent);
   }
   const none = { ...evidence, rows: 0, rejected: {} };
   if (!readable) return none;
+  const engine = await open();
   const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
   const read = await readFiles(engine, kind, [fetched], reading.maxRowBytes, (rows) =>
     engine.run(`COPY (${typeTable(kind, rows, reading, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`, {
@@ -53,7 +82,7 @@ export async function combineTable(
     rejected: unread > 0 ? { malformed_row: unread } : {},
     parquet: stored,
   };
-  await store.putJsonOnce(known.lake, known.key, seen);
+  options.seen.note(object, await store.putJsonOnce(known.lake, known.key, seen), seen);
   return seen;
 }
 

@@ -68,15 +68,25 @@ export async function runDuckDBJob(
 ): Promise<ObjectRef> {
   const began = performance.now();
   const dir = await mkdtemp(path.join(scratch, 'kpis-'));
-  let engine: Engine | undefined;
+  // The models order what has an order.
+  const opening = Engine.open(dir, { ...limits, unordered: true });
   let ahead: Promise<FetchedListens> | undefined;
   const results = `${job.resultPrefix}${ulid()}/`; // not where another replica may be writing
   try {
-    engine = await Engine.open(dir, { ...limits, unordered: true }); // the models order what has an order
-    const [lake, songs, users] = await Promise.all([
-      lakeDays(store, job.lakeBucket, job.dates),
+    const { leftOut = {} } = job;
+    const standing = (await lakeDays(store, job.lakeBucket, job.dates)).map(({ date, objects }) => ({
+      date,
+      objects: objects.filter(({ run }) => leftOut[run] !== 'all'),
+    }));
+    const passes = planPasses(standing, sizes.bytesAtOnce * SHARE_TOGETHER);
+    const fetching = { store, runId: job.runId, ...sizes };
+    const [firstPass] = passes;
+    ahead = firstPass === undefined ? undefined : fetchAll(firstPass, { ...fetching, dir: path.join(dir, 'pass-0') });
+    ahead?.catch(() => undefined); // awaited in its turn
+    const [songs, users, engine] = await Promise.all([
       downloadAll(store, job.songs, path.join(dir, 'songs')),
       downloadAll(store, job.users, path.join(dir, 'users')),
+      opening,
     ]);
     await defineFunctions(engine);
     // Read where they lie: of a large catalogue only the tracks that are heard come into memory.
@@ -86,19 +96,11 @@ export async function runDuckDBJob(
 
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
-    const { leftOut = {} } = job;
-    const standing = lake.map(({ date, objects }) => ({
-      date,
-      objects: objects.filter(({ run }) => leftOut[run] !== 'all'),
-    }));
-    const passes = planPasses(standing, sizes.bytesAtOnce * SHARE_TOGETHER);
     const common = {
-      store,
-      runId: job.runId,
+      ...fetching,
       keepUnknownTracks: job.keepUnknownTracks,
       leftOut,
       template: Object.keys(leftOut).length === 0 ? '' : await writeTemplate(engine, dir),
-      ...sizes,
       signal,
     };
     for (const [i, pass] of passes.entries()) {
@@ -133,12 +135,15 @@ export async function runDuckDBJob(
     return await store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);
   } finally {
     await ahead?.catch(() => undefined); // the error that ended the job is the one to tell
-    engine?.close();
+    (await opening.catch(() => undefined))?.close();
     await rm(dir, { recursive: true, force: true });
   }
 }
 
-async function fetchAll(pass: Pass, options: PassOptions): Promise<FetchedListens> {
+async function fetchAll(
+  pass: Pass,
+  options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'bytesAtOnce'>,
+): Promise<FetchedListens> {
   await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.bytesAtOnce), 'for the listens of a day');
   return fetchFirst(pass, options);
 }

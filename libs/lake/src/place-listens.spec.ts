@@ -55,7 +55,7 @@ describe("placing a run's listens in the lake", () => {
     const [one, several] = [await listens('2024-06-25'), await listens('2024-06-25', '2024-06-26')];
     expect(await place([{ ...one, date: '2024-06-25' }, several])).toEqual(['2024-06-25', '2024-06-26']);
     expect(await keys('2024-06-25')).toHaveLength(2);
-    expect(await keys('2024-06-26')).toEqual(['listens/date=2024-06-26/run=r/parted-0.parquet']);
+    expect(await keys('2024-06-26')).toEqual(['listens/date=2024-06-26/run=r/by-day-0.parquet']);
     expect(await readdir(scratch)).not.toContainEqual(expect.stringMatching(/^place-/));
   });
 
