@@ -47,6 +47,10 @@ USERS = "user_id STRING"
 # What folders of merged runs begin with.
 MERGED = "compacted__"
 RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+# What the checks of a day without listens look at.
+NO_LISTENS = dict.fromkeys(
+    ("listens", "unknown_track_listens", "unknown_user_listens", "most_listens_of_a_track", "most_listens_of_a_listener"), 0
+)
 MAX_EXACT = 2**53 - 1  # what JSON readers keep exactly
 
 
@@ -95,8 +99,9 @@ class KpiJob:
         # Spark parts and spills by itself, so all listens are one bucket.
         for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day"):
             self.keep(name)
-        for name in ("genre_listeners", "day_listeners", "unknown_listeners"):
+        for name in ("genre_listeners", "day_listeners"):
             self.view(name, self.model(name))
+        self.keep("listener_day")
         for name in ("track_genre_day", "genre_day"):
             self.keep(name)
         self.write_days(dates)
@@ -108,6 +113,7 @@ class KpiJob:
         genres = ByDay(self.spark.table("genre_day"), "genre")
         top_songs = ByDay(self.model("top_songs"), "genre", "rank")
         top_genres = ByDay(self.model("top_genres"), "rank")
+        quality = ByDay(self.model("quality"), "listens")
         for date in dates:
             day = next(iter(days.of(date)), {"listen_count": 0, "unique_listeners": 0})
             self.files.write(
@@ -118,18 +124,21 @@ class KpiJob:
                     "genres": genres.of(date),
                     "top_songs": top_songs.of(date),
                     "top_genres": top_genres.of(date),
+                    "quality": next(iter(quality.of(date)), NO_LISTENS),
                 },
             )
 
     def write_summary(self, dates: list[str], began: float) -> None:
         report = self.model("run_report").first().asDict()
         unreadable = self.column("SELECT COUNT(*) FROM songs WHERE duration_ms IS NULL")[0]
+        song_rows = self.column("SELECT COUNT(*) FROM songs")[0]
         self.files.write(
             f"{self.result}/summary.json",
             {
                 "dates": dates,
                 **report,
                 "unreadable_durations": unreadable,
+                "song_rows": song_rows,
                 "left_out_runs": len(self.left_out),
                 "sql_version": self.sql_version(),
                 "seconds": round(time.monotonic() - began, 3),

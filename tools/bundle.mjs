@@ -62,7 +62,7 @@ const result = await build({
   // Packages that are ESM ask where they are.
   define: { 'import.meta.url': 'importMetaUrl' },
   banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },
-  loader: { '.sql': 'text', '.py': 'text' },
+  loader: { '.sql': 'text', '.py': 'text', '.yaml': 'text' },
   plugins: [decoratorMetadata, optionalPeers],
 });
 for (const [file, { bytes, inputs }] of Object.entries(result.metafile.outputs)) {

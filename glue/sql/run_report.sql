@@ -12,7 +12,7 @@ new_listens AS (
 ),
 
 unknown AS (
-    SELECT SUM(unknown_user_listens) AS unknown_user_listens FROM unknown_listeners
+    SELECT SUM(new_unknown_user_listens) AS unknown_user_listens FROM listener_day
 )
 
 SELECT

@@ -1,7 +1,7 @@
 import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
-import { CannotRerun, TERMINAL, rerun } from '@music/runs';
+import { AT_REST, CannotRerun, rerun } from '@music/runs';
 import { backfillDays, describeRun, requestBackfill, requestRun, runReport, table, yesterday } from '@music/reports';
 import { type Command, Option } from 'commander';
 import { type WaitOptions, follow, succeeded, waitOptions } from './follow';
@@ -127,7 +127,7 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
         other_dead_letters: open === undefined ? undefined : open.length - own.length,
       });
     else print(`${describeRun(report)}\n${describeDeadLetters(report.run_id, own, open?.length)}`);
-    if (!succeeded(report) && (TERMINAL.has(report.state) || own.length > 0)) process.exitCode = 1;
+    if (!succeeded(report) && (AT_REST.has(report.state) || own.length > 0)) process.exitCode = 1;
   });
 }
 

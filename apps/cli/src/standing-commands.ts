@@ -1,6 +1,7 @@
 import { userInfo } from 'node:os';
 import { NoSuchDelivery, findDeliveries } from '@music/lake';
 import { type StandingPlan, number, planStanding, printable, requestStanding, table, yesterday } from '@music/reports';
+import { NotHeld, decideHold } from '@music/runs';
 import type { Command } from 'commander';
 import { type WaitOptions, follow, waitOptions } from './follow';
 import { UsageError } from './usage';
@@ -37,6 +38,46 @@ export function addStandingCommands(program: Command): void {
         .option('--by <name>', 'who asks (default: the user of this machine)')
         .option('--dry-run', 'only show the days and listens that it would change', false),
     ).action((options: StandingOptions) => changeStanding(change, options));
+  addHoldCommands(program);
+}
+
+interface HoldOptions extends WaitOptions {
+  readonly reason?: string;
+  readonly by?: string;
+}
+
+function addHoldCommands(program: Command): void {
+  const command = (what: 'release' | 'discard', description: string) =>
+    waitOptions(
+      program
+        .command(what)
+        .description(description)
+        .argument('<run>', 'its id')
+        .option('--by <name>', 'who decides (default: the user of this machine)'),
+    ).action((runId: string, options: HoldOptions) => decide(what, runId, options));
+  command('release', 'publish a run that checks hold back').option('--reason <text>', 'why');
+  command('discard', 'take back what a run delivered that checks hold back').requiredOption('--reason <text>', 'why');
+}
+
+async function decide(
+  what: 'release' | 'discard',
+  runId: string,
+  { reason, by = userInfo().username, ...wait }: HoldOptions,
+): Promise<void> {
+  if (reason !== undefined) checkReason(reason);
+  await withStores(async (stores) => {
+    try {
+      await decideHold(stores.runs, runId, { what, by, ...(reason === undefined ? {} : { reason }) });
+    } catch (error) {
+      throw error instanceof NotHeld ? new UsageError(error.message) : error;
+    }
+    await follow(stores, runId, wait);
+  });
+}
+
+function checkReason(reason: string): void {
+  if (reason.trim() === '' || reason.length > MAX_REASON)
+    throw new UsageError(`--reason is a text of 1 to ${MAX_REASON} characters`);
 }
 
 async function changeStanding(
@@ -45,8 +86,7 @@ async function changeStanding(
 ): Promise<void> {
   if ((key === undefined) === (ofRun === undefined)) throw new UsageError('name either a --file or a --run');
   if (version !== undefined && key === undefined) throw new UsageError('--version is one of a --file');
-  if (reason.trim() === '' || reason.length > MAX_REASON)
-    throw new UsageError(`--reason is a text of 1 to ${MAX_REASON} characters`);
+  checkReason(reason);
   const asked = { change, key, version, ofRun };
   await withStores(async (stores, config) => {
     try {

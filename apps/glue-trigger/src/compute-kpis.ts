@@ -1,5 +1,5 @@
 import { LastingError, describeError } from '@music/errors';
-import { KpisPublished, type ObjectRef, type RunValidated, envelope, runKind } from '@music/events';
+import { KpisPublished, type ObjectRef, RunHeld, type RunValidated, dateIn, envelope, runKind } from '@music/events';
 import {
   type JobRunner,
   type JobStatus,
@@ -12,6 +12,7 @@ import type { LeftOutDelivery, Provenance } from '@music/kpis';
 import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
 import {
   type BatchVerdict,
+  type Checks,
   type JobInfo,
   LAKE_TURN,
   type Manifest,
@@ -19,13 +20,17 @@ import {
   type Run,
   type Work,
   type WorkOutcome,
+  describeFinding,
   messageOf,
   takesFiles,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { mapLimited } from '@music/storage';
 import { Injectable } from '@nestjs/common';
+import type { Counter } from 'prom-client';
 import { ulid } from 'ulid';
+import type { CheckOf } from './checks/check-list';
+import { checkRun } from './checks/check-run';
 import { GlueTriggerConfig } from './glue-trigger.config';
 import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
@@ -34,6 +39,8 @@ import { changeDeliveries } from './standing-deliveries';
 const TURN_POLL_MS = 1_000;
 const PUBLISHED_AT_ONCE = 8;
 const VERDICTS_READ_AT_ONCE = 8;
+/** A run's item, and its events, tell no more. */
+const FINDINGS_KEPT = 50;
 
 /** Thrown when a KPI job ended badly and would end badly again. */
 export class KpiJobFailed extends LastingError {}
@@ -46,6 +53,8 @@ export class KpiJobFailed extends LastingError {}
 @Injectable()
 export class ComputeKpis extends StagePerformer {
   private readonly runner: Promise<JobRunner>;
+  private readonly checks: readonly CheckOf[];
+  private readonly findings: Counter<'check' | 'level'>;
   /** How many steps a running job had done at the last look, by its id. */
   private readonly steps = new Map<string, number>();
   /** Which objects of a job's result this process has published, by the job's id. */
@@ -57,6 +66,13 @@ export class ComputeKpis extends StagePerformer {
   ) {
     super();
     this.runner = openJobRunner(config, runtime.stores.objects, runtime.scratch);
+    this.checks = config.checks;
+    this.findings = runtime.metrics.counterOf(
+      'music_check_findings_total',
+      'What checks found in runs, by check and level',
+      ['check', 'level'],
+    );
+    for (const { name: check, level } of this.checks) this.findings.inc({ check, level }, 0);
   }
 
   async perform(work: Work): Promise<WorkOutcome> {
@@ -72,7 +88,11 @@ export class ComputeKpis extends StagePerformer {
     const { job, input } = await this.jobOf(run, turn, work);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input, work));
     if ('again' in summaryRef) return summaryRef;
-    await this.publish(run, job, summaryRef, work);
+    const summary = await this.runtime.stores.objects.readJson<KpiJobSummary>(summaryRef);
+    const checks = await this.check(run, job, summary);
+    if (checks === undefined) return { again: TURN_POLL_MS };
+    if (this.isHeldBy(run, checks)) await this.hold(run, turn, checks, work);
+    else await this.publish(run, job, summaryRef, summary, checks, work);
     await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
     return 'done';
   }
@@ -136,7 +156,8 @@ export class ComputeKpis extends StagePerformer {
         return later; // it is started again at the next look
       case 'running':
         if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
-        if (status.ready !== undefined)
+        // Where a check may hold the run, nothing of it is published before all of it is seen.
+        if (status.ready !== undefined && !this.mayHold(run))
           await this.publishDays(job, status.ready, provenanceOf(job, status.ready, jobRunId), work);
         if (status.daysDone !== undefined) work.progress({ done: status.daysDone, of: job.dates.length, unit: 'days' });
         return this.whileItRuns(jobRunId, status);
@@ -188,11 +209,65 @@ export class ComputeKpis extends StagePerformer {
     }
   }
 
-  private async publish(run: Run, job: KpiJob, summaryRef: ObjectRef, work: Work): Promise<void> {
-    const { runs, objects } = this.runtime.stores;
+  /** Whether what checks find may hold a run: not one that somebody asked for with those numbers in mind. */
+  private mayHold(run: Run): boolean {
+    const isAsked = run.standing !== undefined && run.standing.change !== 'replace';
+    return !isAsked && run.decision === undefined && this.checks.some(({ level }) => level === 'hold');
+  }
+
+  private isHeldBy(run: Run, { findings }: Checks): boolean {
+    return this.mayHold(run) && findings.some(({ level }) => level === 'hold');
+  }
+
+  /**
+   * What the checks find in a run's numbers: once a turn, so that two replicas come to one end. Gives undefined where
+   * the run has changed meanwhile.
+   */
+  private async check(run: Run, job: KpiJob, summary: KpiJobSummary): Promise<Checks | undefined> {
+    const { runs, kpis, objects } = this.runtime.stores;
+    const known = (await runs.findRun(run.runId))?.checks;
+    if (known?.version === job.version) return known;
+    const { kpiTimeZone, duckdbLimits, unknownTracks } = this.config;
+    const rows = finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, unknownTracks === 'keep');
+    const findings = await checkRun(
+      this.checks,
+      { summary, rows, today: dateIn(kpiTimeZone, new Date()) },
+      {
+        kpis,
+        objects,
+        scratch: this.runtime.scratch,
+        limits: duckdbLimits,
+      },
+    );
+    const checks: Checks = { version: job.version, findings: findings.slice(0, FINDINGS_KEPT) };
+    if (!(await runs.updateRun(run.runId, { state: 'validated', version: job.version }, { checks }))) return undefined;
+    for (const { check, level } of findings) this.findings.inc({ check, level });
+    return checks;
+  }
+
+  /** Keeps what was published as it was, and lets others go on, as if the run had delivered nothing yet. */
+  private async hold(run: Run, turn: number, checks: Checks, work: Work): Promise<void> {
+    const { runs } = this.runtime.stores;
+    const { runId } = run;
+    const isOurTurn = async () => (await runs.findRun(runId))?.version === turn;
+    await changeDeliveries(this.runtime.stores, this.config.lakeBucket, { run, turn, isOurTurn, how: 'held' });
+    const findings = checks.findings.map(describeFinding);
+    const held = messageOf(envelope(RunHeld, 'glue-trigger', { runId, findings }), work);
+    if (await runs.hold(runId, { state: 'validated', version: turn }, 'glue-trigger', {}, held))
+      work.log.warn({ findings }, 'held');
+  }
+
+  private async publish(
+    run: Run,
+    job: KpiJob,
+    summaryRef: ObjectRef,
+    summary: KpiJobSummary,
+    checks: Checks,
+    work: Work,
+  ): Promise<void> {
+    const { runs } = this.runtime.stores;
     const { runId } = run;
     const { version } = job;
-    const summary = await objects.readJson<KpiJobSummary>(summaryRef);
     work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
     const jobRunId = run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '';
     await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
@@ -200,9 +275,16 @@ export class ComputeKpis extends StagePerformer {
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     await this.compact(summary, work);
     const published = messageOf(
-      envelope(KpisPublished, 'glue-trigger', { runId, summary: summaryRef, days: summary.days.length, version }),
+      envelope(KpisPublished, 'glue-trigger', {
+        runId,
+        summary: summaryRef,
+        days: summary.days.length,
+        version,
+        ...(checks.findings.length === 0 ? {} : { warnings: checks.findings.map(describeFinding) }),
+      }),
       work,
     );
+    if (run.decision !== undefined) await runs.standing.letGo(runId);
     const changes = {
       days: summary.days.length,
       notes: notesOf(summary),
@@ -290,7 +372,7 @@ export class ComputeKpis extends StagePerformer {
       run,
       turn: version,
       isOurTurn,
-      counts: true,
+      how: run.decision?.what === 'discard' ? 'discarded' : 'done',
     });
     const dates = [...new Set([...placed, ...standing.dates])].sort();
     work.log.info(
@@ -326,7 +408,7 @@ export class ComputeKpis extends StagePerformer {
 /** Where numbers come from. */
 function provenanceOf(
   job: KpiJob,
-  { engine, sqlVersion }: Pick<KpiJobSummary, 'engine' | 'sqlVersion'>,
+  { engine, sqlVersion, songRows }: Pick<KpiJobSummary, 'engine' | 'sqlVersion' | 'songRows'>,
   jobRunId: string,
 ): Provenance {
   return {
@@ -337,5 +419,6 @@ function provenanceOf(
     job_run_id: jobRunId,
     sql_version: sqlVersion,
     songs_version: songsVersion(job.songs),
+    ...(songRows === undefined ? {} : { song_rows: songRows }),
   };
 }

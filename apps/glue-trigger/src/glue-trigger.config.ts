@@ -1,5 +1,9 @@
-import { EngineServiceConfig, Setting } from '@music/service';
-import { IsIn, IsInt, IsNumber, Matches, Max, Min } from 'class-validator';
+import { readFileSync } from 'node:fs';
+import { describeError } from '@music/errors';
+import defaultChecks from '@music/glue/checks/checks.yaml';
+import { EngineServiceConfig, Setting, WrongSettings } from '@music/service';
+import { IsIn, IsInt, IsNumber, IsOptional, Matches, Max, Min } from 'class-validator';
+import { type CheckOf, readChecks } from './checks/check-list';
 
 const K8S_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 
@@ -38,6 +42,17 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Min(1)
   @Max(100_000)
   lakeMaxObjects: number = 50;
+
+  @Setting('CHECKS_FILE', "YAML file with the checks of a run's numbers (default: those of glue/checks/checks.yaml)")
+  @IsOptional()
+  @Matches(/^[^\0]{1,4096}$/)
+  checksFile?: string;
+
+  checks: readonly CheckOf[] = [];
+
+  override readFiles(): void {
+    this.checks = readChecks(this.checksFile === undefined ? defaultChecks : textOf(this.checksFile), 'CHECKS_FILE');
+  }
 
   @Setting('SPARK_IMAGE', 'image of the Spark driver and executors, see docker/spark/Dockerfile')
   @Matches(/^\S{1,512}$/)
@@ -93,4 +108,16 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Setting('SPARK_SECRET', 'secret whose entries the Spark driver gets as environment, if there is one')
   @Matches(K8S_NAME)
   sparkSecret: string = 'music-secrets';
+}
+
+const MOST_BYTES = 2 ** 20;
+
+function textOf(file: string): string {
+  try {
+    const text = readFileSync(file, 'utf8');
+    if (text.length > MOST_BYTES) throw new Error(`it has more than ${MOST_BYTES} characters`);
+    return text;
+  } catch (error) {
+    throw new WrongSettings([`CHECKS_FILE=${file}: ${describeError(error)}`]);
+  }
 }

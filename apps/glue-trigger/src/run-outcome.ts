@@ -20,8 +20,8 @@ export function finalRows(validated: RowTotals, summary: KpiJobSummary, keepUnkn
 }
 
 export function notesOf(summary: KpiJobSummary): RunNotes {
-  const { unknownTrackListens, unknownUserListens, unreadableDurations } = summary;
-  return { unknownTrackListens, unknownUserListens, unreadableDurations };
+  const { unknownTrackListens, unknownUserListens, unreadableDurations, songRows } = summary;
+  return { unknownTrackListens, unknownUserListens, unreadableDurations, songRows };
 }
 
 /** Names the catalogue by its content: the hash of its one file, or of all their hashes. */

@@ -9,6 +9,7 @@ import {
   type StandingNote,
   deliveryKey,
   leftOutOf,
+  mayCount,
   versionOf,
 } from '@music/runs';
 import type { Stores } from '@music/service';
@@ -35,8 +36,11 @@ export interface StandingTurn {
   readonly turn: number;
   /** Asked before anything is written: whether the turn is still the run's. */
   readonly isOurTurn: () => Promise<boolean>;
-  /** Whether the run has its way; otherwise what it did to others' deliveries is undone. */
-  readonly counts: boolean;
+  /**
+   * `done`: the run has its way. `held`: what it did to others' deliveries is undone, until it is released, and its own
+   * do not count for others. `discarded`: that is undone, and its own are taken back.
+   */
+  readonly how: 'done' | 'held' | 'discarded';
 }
 
 /**
@@ -46,20 +50,21 @@ export interface StandingTurn {
 export async function changeDeliveries(
   { runs, objects }: Pick<Stores, 'runs' | 'objects'>,
   lakeBucket: string,
-  { run, turn, isOurTurn, counts }: StandingTurn,
+  { run, turn, isOurTurn, how }: StandingTurn,
 ): Promise<StandingDeliveries> {
   const { runId } = run;
   const { standings, held } = await runs.standing.list();
   const heldRuns = held.filter((each) => each !== runId);
   // The usual case: it costs this one Query.
-  if (standings.length === 0 && run.standing === undefined)
+  if (standings.length === 0 && run.standing === undefined && how === 'done' && run.decision === undefined)
     return { leftOut: leftOutOf([], heldRuns), dates: [], retracted: [] };
   if (run.manifest === undefined) throw new Error(`run ${runId} has no manifest`);
   const manifest = await objects.readJson<Manifest>(run.manifest);
   const known = new Map(standings.map((standing) => [deliveryKey(standing), standing]));
   const changes = new Map([
     ...undone(run, standings),
-    ...(counts ? changed(run, await hadItsWay(runs, run, manifest), known) : []),
+    ...(how === 'done' ? changed(run, await hadItsWay(runs, run, manifest), known) : []),
+    ...(how === 'discarded' ? changed(run, await ownDeliveries(runs, manifest), known) : []),
   ]);
   for (const standing of takenAgain(manifest, new Map([...known, ...changes])))
     changes.set(deliveryKey(standing), standing);
@@ -79,7 +84,8 @@ export async function changeDeliveries(
   });
   const all = new Map([...known, ...dated.map((standing) => [deliveryKey(standing), standing] as const)]);
   const retracted = [...all.values()].filter(({ stands }) => !stands);
-  if (touched.length > 0) await writeLeftOut(objects, lakeBucket, retracted, heldRuns);
+  if (touched.length > 0 || how !== 'done' || run.decision !== undefined)
+    await writeLeftOut(objects, lakeBucket, retracted, how === 'held' ? [...heldRuns, runId] : heldRuns);
   // Also of those that an attempt before this one changed, and did not live to compute.
   const ofThisRun = [...all.values()].filter(({ notes }) => notes.at(-1)?.runId === runId);
   const dates = [...new Set(ofThisRun.flatMap((standing) => standing.dates))].sort();
@@ -104,12 +110,23 @@ async function hadItsWay(
   return named.filter(({ replacedBy }) => replacedBy !== undefined && passed.has(replacedBy));
 }
 
+/** What a run delivered itself. */
+async function ownDeliveries(runs: Stores['runs'], { runId, streams }: Manifest): Promise<readonly ChangedDelivery[]> {
+  const ledger = await runs.files.find(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+  return streams.flatMap((file) => {
+    const version = versionOf(file);
+    const entry = ledger.get(`${file.key}\n${version}`);
+    if (entry === undefined || !mayCount(entry)) return [];
+    return [{ key: file.key, version, takenBy: [{ runId, file: file.file }] }];
+  });
+}
+
 function changed(
   run: Run,
   deliveries: readonly ChangedDelivery[],
   known: ReadonlyMap<string, Standing>,
 ): [string, Standing][] {
-  const change = run.standing?.change ?? 'retract';
+  const change = run.decision?.what === 'discard' ? 'discard' : (run.standing?.change ?? 'retract');
   const stands = change === 'restore';
   return deliveries.flatMap(({ key, version, takenBy }): [string, Standing][] => {
     const before = known.get(deliveryKey({ key, version }));
@@ -155,12 +172,13 @@ const isSame = (one: Taker, other: Taker): boolean => one.runId === other.runId 
 /** What was noted of a delivery, and who changes it now; once for each run. */
 function noted(before: Standing | undefined, run: Run, change: StandingNote['change']): StandingNote[] {
   const notes = (before?.notes ?? []).filter(({ runId }) => runId !== run.runId);
+  const by = change === 'discard' ? run.decision?.by : run.requestedBy;
   const note: StandingNote = {
     change,
     runId: run.runId,
     at: new Date().toISOString(),
-    reason: run.standing?.reason ?? '',
-    ...(run.requestedBy === undefined ? {} : { by: run.requestedBy }),
+    reason: (change === 'discard' ? run.decision?.reason : run.standing?.reason) ?? '',
+    ...(by === undefined ? {} : { by }),
   };
   return [...notes, note].slice(-NOTES_KEPT);
 }

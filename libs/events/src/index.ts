@@ -8,6 +8,7 @@ export * from './kpis-published';
 export * from './object-ref';
 export * from './run-completed';
 export * from './run-failed';
+export * from './run-held';
 export * from './run-rejected';
 export * from './run-requested';
 export * from './run-skipped';

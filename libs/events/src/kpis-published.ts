@@ -1,5 +1,5 @@
 import { Type } from 'class-transformer';
-import { IsInt, Min, ValidateNested } from 'class-validator';
+import { ArrayMaxSize, IsArray, IsInt, IsOptional, IsString, MaxLength, Min, ValidateNested } from 'class-validator';
 import { ObjectRef } from './object-ref';
 import { StageEvent } from './stage-event';
 
@@ -11,4 +11,11 @@ export class KpisPublished extends StageEvent {
   @IsInt() @Min(0) readonly days!: number;
   /** Of the items that were written; a later publishing of a day has a higher one. */
   @IsInt() @Min(1) readonly version!: number;
+  /** What checks found that did not hold it back. */
+  @IsOptional()
+  @IsArray()
+  @ArrayMaxSize(50)
+  @IsString({ each: true })
+  @MaxLength(1_000, { each: true })
+  readonly warnings?: string[];
 }

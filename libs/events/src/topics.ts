@@ -3,6 +3,7 @@ import { BatchCombined } from './batch-combined';
 import { KpisPublished } from './kpis-published';
 import { RunCompleted } from './run-completed';
 import { RunFailed } from './run-failed';
+import { RunHeld } from './run-held';
 import { RunRejected } from './run-rejected';
 import { RunRequested } from './run-requested';
 import { RunSkipped } from './run-skipped';
@@ -18,6 +19,7 @@ export const STAGE_EVENTS = [
   BatchCombined,
   RunValidated,
   RunRejected,
+  RunHeld,
   KpisPublished,
   RunCompleted,
   RunSkipped,

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, EngineExhausted, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
-import type { DayKpis, GenreKpis, TopGenre, TopSong } from '@music/kpis';
+import { type DayKpis, type DayQuality, type GenreKpis, NO_LISTENS, type TopGenre, type TopSong } from '@music/kpis';
 import { lakeDays, writeTemplate } from '@music/lake';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
@@ -93,6 +93,7 @@ export async function runDuckDBJob(
     await engine.run(`CREATE VIEW songs AS SELECT * FROM read_parquet(${textList(songs)})`);
     await engine.run(`CREATE VIEW users AS SELECT user_id FROM read_parquet(${textList(users)})`);
     const unreadableDurations = await engine.count('SELECT count(*) FROM songs WHERE duration_ms IS NULL');
+    const songRows = await engine.count('SELECT count(*) FROM songs');
 
     const totals: ReportTotals = { run_rows: 0, new_listens: 0, unknown_track_listens: 0, unknown_user_listens: 0 };
     const days: Day[] = [];
@@ -130,6 +131,7 @@ export async function runDuckDBJob(
       unknownTrackListens: totals.unknown_track_listens,
       unknownUserListens: totals.unknown_user_listens,
       unreadableDurations,
+      songRows,
       seconds: Math.round(performance.now() - began) / 1_000,
     };
     return await store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);
@@ -180,6 +182,7 @@ async function writeDays(
   const genres = await rowsByDay<GenreKpis>(engine, 'genre_day', 'genre');
   const topSongs = await rowsByDay<TopSong>(engine, 'top_songs', 'genre, rank');
   const topGenres = await rowsByDay<TopGenre>(engine, 'top_genres', 'rank');
+  const quality = await rowsByDay<DayQuality>(engine, 'quality', 'listens');
   const written: Day[] = [];
   for (let i = 0; i < dates.length; i += DAYS_AN_OBJECT) {
     const kpis: DayKpis[] = [];
@@ -192,6 +195,7 @@ async function writeDays(
         genres: await genres.of(date),
         top_songs: await topSongs.of(date),
         top_genres: await topGenres.of(date),
+        quality: (await quality.of(date))[0] ?? NO_LISTENS,
       });
     }
     const object = await store.putJson(bucket, `${prefix}from=${dates[i]}.json`, kpis);

@@ -29,7 +29,7 @@ export type ReportTotals = Record<
 const NUMBERED = 0.3;
 
 /** What is summed up over buckets. */
-const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'unknown_listeners'] as const;
+const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'listener_day'] as const;
 
 export interface PassOptions {
   readonly store: ObjectStore;
@@ -97,7 +97,7 @@ export async function computePass(
       options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
     }
     if (buckets.length > 1) await listensView(engine, all);
-    for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day'] as const)
+    for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day', 'quality'] as const)
       await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
     const [report] = await engine.rows<Record<keyof ReportTotals, bigint>>(MODELS.run_report);
     const totals = (name: keyof ReportTotals) => Number(report?.[name] ?? 0);

@@ -42,6 +42,8 @@ export interface KpiJobSummary {
   readonly unknownTrackListens: number;
   readonly unknownUserListens: number;
   readonly unreadableDurations: number;
+  /** Rows of the catalogue. Absent where a job of an earlier release was adopted. */
+  readonly songRows?: number;
   readonly seconds: number;
 }
 

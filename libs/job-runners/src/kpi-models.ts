@@ -6,13 +6,14 @@ import distinctListens from '@music/glue/sql/distinct_listens.sql';
 import genreDay from '@music/glue/sql/genre_day.sql';
 import genreListeners from '@music/glue/sql/genre_listeners.sql';
 import listeners from '@music/glue/sql/listeners.sql';
+import listenerDay from '@music/glue/sql/listener_day.sql';
+import quality from '@music/glue/sql/quality.sql';
 import runReport from '@music/glue/sql/run_report.sql';
 import topGenres from '@music/glue/sql/top_genres.sql';
 import topSongs from '@music/glue/sql/top_songs.sql';
 import trackDay from '@music/glue/sql/track_day.sql';
 import trackGenreDay from '@music/glue/sql/track_genre_day.sql';
 import tracks from '@music/glue/sql/tracks.sql';
-import unknownListeners from '@music/glue/sql/unknown_listeners.sql';
 
 /** The text of every model of `glue/sql/`, in the order in which they run. */
 export const MODELS = {
@@ -23,12 +24,13 @@ export const MODELS = {
   track_day: trackDay,
   genre_listeners: genreListeners,
   day_listeners: dayListeners,
-  unknown_listeners: unknownListeners,
+  listener_day: listenerDay,
   track_genre_day: trackGenreDay,
   genre_day: genreDay,
   top_songs: topSongs,
   top_genres: topGenres,
   day,
+  quality,
   run_report: runReport,
 } as const;
 

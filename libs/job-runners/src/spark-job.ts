@@ -12,6 +12,7 @@ interface SparkSummary {
   readonly unknown_track_listens: number;
   readonly unknown_user_listens: number;
   readonly unreadable_durations: number;
+  readonly song_rows?: number;
   /** Of how many runs it left deliveries out; a script of an earlier release does not tell, and leaves none out. */
   readonly left_out_runs?: number;
   readonly sql_version: string;
@@ -74,6 +75,7 @@ export async function finishSparkJob(store: ObjectStore, job: KpiJob, engine: st
     unknownTrackListens: result.unknown_track_listens,
     unknownUserListens: result.unknown_user_listens,
     unreadableDurations: result.unreadable_durations,
+    songRows: result.song_rows,
     seconds: result.seconds,
   };
   return store.putJson(job.lakeBucket, newSummaryKey(job.runId), summary);

@@ -1,5 +1,7 @@
 import { type CreateTableCommandInput, TransactionCanceledException } from '@aws-sdk/client-dynamodb';
 import {
+  BatchGetCommand,
+  type BatchGetCommandOutput,
   type DynamoDBDocumentClient,
   paginateQuery,
   TransactWriteCommand,
@@ -58,6 +60,7 @@ export function kpiTable(name: string): CreateTableCommandInput {
 
 const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the check of the claim
 const READ_ATTEMPTS = 25;
+const KEYS_A_CALL = 100;
 /**
  * A table that is throttled gives more the longer it is asked: a write is tried for some minutes before its work counts
  * as failed.
@@ -112,6 +115,24 @@ export class KpiTable {
   async readDay(date: string): Promise<DayItem | undefined> {
     const [day] = await this.query<DayItem>(date, 'day');
     return day?.version === undefined ? undefined : day;
+  }
+
+  /** The items of these days; those that were never published are absent. In no order. */
+  async readDays(dates: readonly string[]): Promise<DayItem[]> {
+    const found: DayItem[] = [];
+    for (let i = 0; i < dates.length; i += KEYS_A_CALL) {
+      let keys: Record<string, unknown>[] | undefined = dates
+        .slice(i, i + KEYS_A_CALL)
+        .map((date) => ({ date, kpi: 'day' }));
+      while (keys !== undefined && keys.length > 0) {
+        const got: BatchGetCommandOutput = await this.dynamo.send(
+          new BatchGetCommand({ RequestItems: { [this.table]: { Keys: keys, ConsistentRead: true } } }),
+        );
+        found.push(...((got.Responses?.[this.table] ?? []) as DayItem[]).filter((day) => day.version !== undefined));
+        keys = got.UnprocessedKeys?.[this.table]?.Keys;
+      }
+    }
+    return found;
   }
 
   /** The most listened genres of a day, most first; at most 5 are ranked in the table, more are ranked here. */

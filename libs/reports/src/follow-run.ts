@@ -1,4 +1,4 @@
-import { type Run, TERMINAL } from '@music/runs';
+import { AT_REST, type Run } from '@music/runs';
 import type { Stores } from '@music/service';
 import { waitForRun } from './request-run';
 import { describeProgress, runProgress } from './run-progress';
@@ -29,7 +29,7 @@ export async function followRun(
     out.write(isTTY ? `\r\u001b[K${line(progress)}` : `${line(progress)}\n`);
   };
   const look = async () => {
-    const progress = run === undefined || TERMINAL.has(run.state) ? undefined : await runProgress(stores, run);
+    const progress = run === undefined || AT_REST.has(run.state) ? undefined : await runProgress(stores, run);
     if (isTTY || (progress !== undefined && Date.now() - shownAt >= PLAIN_MS))
       show(progress === undefined ? undefined : describeProgress(progress));
   };

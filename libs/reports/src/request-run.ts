@@ -9,7 +9,7 @@ import {
   envelope,
 } from '@music/events';
 import { publishEvent } from '@music/messaging';
-import { type Run, TERMINAL, planRerun } from '@music/runs';
+import { AT_REST, type Run, planRerun } from '@music/runs';
 import type { Stores } from '@music/service';
 import { ulid } from 'ulid';
 
@@ -110,7 +110,7 @@ function ask(kafka: Stores['kafka'], { traceparent }: Asker, event: Envelope): P
   return publishEvent(kafka, event, traceparent === undefined ? {} : { traceparent });
 }
 
-/** Waits until a run has ended. Gives undefined where `timeoutMs` passed, or `signal` was aborted, first. */
+/** Waits until a run has ended, or is held. Gives undefined where `timeoutMs` passed, or `signal` was aborted, first. */
 export async function waitForRun(
   { runs }: Pick<Stores, 'runs'>,
   runId: string,
@@ -129,7 +129,7 @@ export async function waitForRun(
     const run = await runs.findRun(runId);
     if (run?.state !== last) onState(run);
     last = run?.state;
-    if (run !== undefined && TERMINAL.has(run.state)) return run;
+    if (run !== undefined && AT_REST.has(run.state)) return run;
   }
   return undefined;
 }

@@ -4,13 +4,14 @@ import { type RunKind, STAGES, type Stage, fromJson, runKind } from '@music/even
 import type { KpiJobSummary } from '@music/job-runners';
 import {
   LEFT_REASONS,
+  AT_REST,
+  type Finding,
   type LeftObject,
   type LedgerEntry,
   type Manifest,
   type ManifestFile,
   type Run,
   type StandingNote,
-  TERMINAL,
   deliveryKey,
   versionOf,
 } from '@music/runs';
@@ -71,6 +72,10 @@ export interface RunReport {
   readonly version?: number;
   /** What it takes back or gives back of what others delivered. */
   readonly standing?: Run['standing'];
+  /** What checks found in its numbers. */
+  readonly findings: readonly Finding[];
+  /** Of a run that was held: what became of it. */
+  readonly decision?: Run['decision'];
   readonly stages: readonly StageReport[];
   /** How far the stage is that works on it. */
   readonly progress?: RunProgress;
@@ -116,9 +121,11 @@ export async function runReport(
     days: await publishedDates({ objects }, run),
     version: run.version,
     standing: run.standing,
+    findings: run.checks?.findings ?? [],
+    decision: run.decision,
     stages: STAGES.map((stage) => stageReport(stage, run)),
     progress: await runProgress({ runs }, run),
-    stalled: stallMs === undefined || TERMINAL.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
+    stalled: stallMs === undefined || AT_REST.has(run.state) ? undefined : await stalledStages(runs, runId, stallMs),
   };
 }
 

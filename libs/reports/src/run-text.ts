@@ -1,4 +1,4 @@
-import type { StandingRequest } from '@music/runs';
+import { type Decision, type StandingRequest, describeFinding } from '@music/runs';
 import type { FileReport, RunReport } from './run-report';
 import { describeProgress } from './run-progress';
 import { number, printable, table } from './text';
@@ -13,6 +13,12 @@ export function describeRun(run: RunReport): string {
   if (run.requested_by !== undefined) lines.push(`  asked for by ${printable(run.requested_by)}`);
   if (run.standing !== undefined) lines.push(`  ${printable(describeStanding(run.standing))}`);
   if (run.progress !== undefined) lines.push(`  now: ${describeProgress(run.progress)}`);
+  for (const finding of run.findings) lines.push(`  ${printable(describeFinding(finding))}`);
+  if (run.state === 'held')
+    lines.push(
+      `  held: \`music-kpis release ${run.run_id}\` publishes it, \`music-kpis discard ${run.run_id} --reason …\` takes it back`,
+    );
+  if (run.decision !== undefined) lines.push(`  ${printable(describeDecision(run.decision))}`);
   for (const { stage, since } of run.stalled ?? []) lines.push(`  stalled: ${stage} has got nowhere since ${since}`);
   for (const reason of run.reasons) lines.push(`  reason: ${printable(reason)}`);
   const stages = run.stages.filter(({ started_at }) => started_at !== undefined);
@@ -49,6 +55,11 @@ export function describeRun(run: RunReport): string {
       `days: ${run.days.length > 10 ? `${run.days.length}, ${run.days[0]} to ${run.days.at(-1)}` : run.days.join(', ')} (version ${run.version})`,
     );
   return lines.join('\n');
+}
+
+function describeDecision({ what, at, by, reason }: Decision): string {
+  const done = what === 'release' ? 'released' : 'discarded';
+  return `${done}${by === undefined ? '' : ` by ${by}`}, ${at}${reason === undefined ? '' : `: ${reason}`}`;
 }
 
 /** What a run takes back or gives back, for people. */

@@ -1,6 +1,6 @@
 import { totalOf } from '@music/contracts';
 import { type RerunStage, type RunKind, STAGES, runKind } from '@music/events';
-import { type Ask, type Batch, type Run, TERMINAL, rerunStages } from '@music/runs';
+import { AT_REST, type Ask, type Batch, type Finding, type Run, rerunStages } from '@music/runs';
 import type { Stores } from '@music/service';
 import { type RunProgress, runProgress } from './run-progress';
 import {
@@ -87,6 +87,10 @@ export interface RunView extends RunRow {
   readonly dates: readonly string[];
   readonly backfill?: Run['backfill'];
   readonly standing?: Run['standing'];
+  /** What checks found in its numbers. */
+  readonly findings: readonly Finding[];
+  /** Of a run that was held: what became of it. */
+  readonly decision?: Run['decision'];
   readonly stages: readonly StageReport[];
   /** The first 1,000. */
   readonly batches: readonly BatchReport[];
@@ -111,7 +115,7 @@ export async function runView(
   const { runs } = stores;
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
-  const under = !TERMINAL.has(run.state);
+  const under = !AT_REST.has(run.state);
   const [batches, asks, dates, progress, stalled] = await Promise.all([
     runs.batches.list(runId),
     runs.asks.list(runId),
@@ -128,6 +132,8 @@ export async function runView(
     dates,
     backfill: run.backfill,
     standing: run.standing,
+    findings: run.checks?.findings ?? [],
+    decision: run.decision,
     stages: STAGES.map((stage) => stageReport(stage, run)),
     batches: batches.slice(0, BATCHES_SHOWN).map((batch) => ({
       batch: batch.batch,

@@ -38,6 +38,7 @@ it('shows first the files that need a look', () => {
     requested_at: '',
     reasons: [],
     notes: undefined,
+    findings: [],
     days: [],
     stages: [],
     files: [...Array.from({ length: 30 }, (_, i) => file(`good-${i}`, 'archived')), file('bad', 'rejected')],

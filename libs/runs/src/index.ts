@@ -3,6 +3,7 @@ export * from './dead-letter';
 export * from './evidence';
 export * from './fail-run';
 export * from './file-ledger';
+export * from './hold';
 export * from './manifest';
 export * from './outbox-message';
 export * from './pipeline-runs-table';

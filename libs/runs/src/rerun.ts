@@ -63,6 +63,10 @@ export async function planRerun(
     throw new CannotRerun(
       `${runId} is ${run.state}: \`music-kpis backfill\` computes days again, \`music-kpis run --force\` takes files again`,
     );
+  if (run.state === 'held')
+    throw new CannotRerun(
+      `${runId} is held: \`music-kpis release\` publishes it, \`music-kpis discard\` takes it back`,
+    );
   if (run.state !== 'rejected' && run.state !== 'failed')
     throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
   const batches = await store.batches.list(runId);

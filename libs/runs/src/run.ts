@@ -2,12 +2,16 @@ import type { RowCounts } from '@music/contracts';
 import type { ObjectRef, Stage } from '@music/events';
 import type { StandingChange } from './standing';
 
-/** Where a run stands. The last four end it; `failed` can be resumed by replaying its dead letter. */
+/**
+ * Where a run stands. The last four end it; `failed` can be resumed by replaying its dead letter. `held`: checks hold
+ * its numbers back, and it works on nothing until somebody decides.
+ */
 export const RUN_STATES = [
   'pending',
   'frozen',
   'sensed',
   'validated',
+  'held',
   'published',
   'completed',
   'rejected',
@@ -18,6 +22,9 @@ export type RunState = (typeof RUN_STATES)[number];
 
 export const TERMINAL: ReadonlySet<RunState> = new Set<RunState>(['completed', 'rejected', 'skipped', 'failed']);
 
+/** Of runs that work on nothing: others need not wait for them. */
+export const AT_REST: ReadonlySet<RunState> = new Set<RunState>([...TERMINAL, 'held']);
+
 /**
  * Which state may follow which. `failed` may follow every state that does not end a run, and goes back to where it came
  * from.
@@ -26,7 +33,8 @@ export const TRANSITIONS: Record<RunState, readonly RunState[]> = {
   pending: ['frozen', 'skipped', 'failed'],
   frozen: ['sensed', 'failed'],
   sensed: ['validated', 'rejected', 'failed'],
-  validated: ['published', 'failed'],
+  validated: ['held', 'published', 'failed'],
+  held: ['validated', 'rejected'],
   published: ['completed', 'failed'],
   completed: [],
   rejected: [],
@@ -74,6 +82,37 @@ export interface RunNotes {
   readonly unknownUserListens?: number;
   /** Songs whose duration is missing or unreadable, so 0. */
   readonly unreadableDurations?: number;
+  /** Rows of the catalogue. */
+  readonly songRows?: number;
+}
+
+/** What a check found in a run's numbers. */
+export interface Finding {
+  readonly check: string;
+  readonly level: 'warn' | 'hold';
+  /** The day it is about, YYYY-MM-DD; absent: the whole run. */
+  readonly date?: string;
+  /** For a person, with the numbers. */
+  readonly text: string;
+}
+
+/** A finding in a line. */
+export const describeFinding = ({ check, level, date, text }: Finding): string =>
+  `${level}: ${check}${date === undefined ? '' : ` of ${date}`}: ${text}`;
+
+/** What the checks of a run's numbers found, in the turn of that number. */
+export interface Checks {
+  readonly version: number;
+  readonly findings: readonly Finding[];
+}
+
+/** What somebody decided about a run that was held. */
+export interface Decision {
+  readonly what: 'release' | 'discard';
+  /** ISO 8601, UTC. */
+  readonly at: string;
+  readonly by?: string;
+  readonly reason?: string;
 }
 
 /** Days of the lake, both inclusive, YYYY-MM-DD. */
@@ -113,6 +152,9 @@ export interface Run {
   readonly rows?: RowTotals;
   readonly notes?: RunNotes;
   readonly job?: JobInfo;
+  readonly checks?: Checks;
+  /** Of a run that was held: what became of it. */
+  readonly decision?: Decision;
   /** How many days it published; its job's result names them. */
   readonly days?: number;
   /** Of the published items. */

@@ -19,7 +19,7 @@ export interface ChangedDelivery extends Delivery {
 
 /** Who changed whether a delivery stands, when and why. */
 export interface StandingNote {
-  readonly change: StandingChange | 'undone';
+  readonly change: StandingChange | 'discard' | 'undone';
   readonly runId: string;
   /** ISO 8601, UTC. */
   readonly at: string;

@@ -35,6 +35,11 @@ export class Metrics extends HttpPort {
     return counter;
   }
 
+  /** A counter whose labels' values are not known here: its owner starts it at 0 for those that may come. */
+  counterOf<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
+    return new Counter<L>({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
   /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */
   gauge<L extends string>(
     name: string,

@@ -212,4 +212,9 @@ export class ServiceConfig extends ProcessConfig {
   @Setting('SCRATCH_DIR', 'folder for files under way; must have room for a batch or a day of listens')
   @IsString()
   scratchDir: string = '/tmp/music';
+
+  /** Reads the files that settings name. Throws WrongSettings with all that is wrong with them. */
+  readFiles(): void {
+    // Most services have none.
+  }
 }

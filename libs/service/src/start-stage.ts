@@ -94,7 +94,11 @@ export async function startStage(
   stageModule: Type,
   performer: Type<StagePerformer>,
 ): Promise<void> {
-  const config = settingsOrExit(stage, () => loadSettings(configType, process.env));
+  const config = settingsOrExit(stage, () => {
+    const settings = loadSettings(configType, process.env);
+    settings.readFiles();
+    return settings;
+  });
   const logger = serviceLogger(stage, config.logLevel);
   const stores = openStores(config, `music-${stage}`, logger);
   const outbox = new Outbox(stores.kafka, stage, stores.runs.outbox, logger);

@@ -1,4 +1,4 @@
-import { type RunStore, TERMINAL } from '@music/runs';
+import { AT_REST, type RunStore } from '@music/runs';
 import type { Metrics } from './metrics';
 
 const RUNS_LOOKED_AT = 100;
@@ -10,11 +10,14 @@ export function watchRuns(metrics: Metrics, runs: RunStore): void {
     'Seconds since the oldest run that has not ended was asked for; 0: there is none',
     [],
     async () => {
-      const open = (await runs.listRuns(RUNS_LOOKED_AT)).filter(({ state }) => !TERMINAL.has(state));
+      const open = (await runs.listRuns(RUNS_LOOKED_AT)).filter(({ state }) => !AT_REST.has(state));
       const oldest = Math.min(...open.map(({ requestedAt }) => Date.parse(requestedAt)));
       return [[{}, open.length === 0 ? 0 : (Date.now() - oldest) / 1_000]];
     },
   );
+  metrics.gauge('music_runs_held', 'Runs that checks hold back, until somebody decides', [], async () => [
+    [{}, (await runs.standing.list()).held.length],
+  ]);
   metrics.gauge(
     'music_last_completed_run_timestamp_seconds',
     'When the newest run that completed was asked for',

@@ -87,10 +87,26 @@ class StandingModel {
   @ApiProperty({ type: 'integer', required: false, description: 'How many.' }) readonly deliveries?: number;
 }
 
+class FindingModel {
+  @ApiProperty() readonly check!: string;
+  @ApiProperty({ enum: ['warn', 'hold'] }) readonly level!: string;
+  @ApiProperty({ format: 'date', required: false, description: 'Missing where it is about the whole run.' })
+  readonly date?: string;
+  @ApiProperty() readonly text!: string;
+}
+
+class DecisionModel {
+  @ApiProperty({ enum: ['release', 'discard'] }) readonly what!: string;
+  @ApiProperty({ format: 'date-time' }) readonly at!: string;
+  @ApiProperty({ required: false }) readonly by?: string;
+  @ApiProperty({ required: false }) readonly reason?: string;
+}
+
 class NotesModel {
   @ApiProperty({ type: 'integer', required: false }) readonly unknownTrackListens?: number;
   @ApiProperty({ type: 'integer', required: false }) readonly unknownUserListens?: number;
   @ApiProperty({ type: 'integer', required: false }) readonly unreadableDurations?: number;
+  @ApiProperty({ type: 'integer', required: false, description: 'Rows of the catalogue.' }) readonly songRows?: number;
 }
 
 class AskModel {
@@ -120,6 +136,10 @@ export class RunModel extends RunRowModel {
   readonly backfill?: DaysModel;
   @ApiProperty({ required: false, description: 'What it takes back or gives back of what others delivered.' })
   readonly standing?: StandingModel;
+  @ApiProperty({ type: [FindingModel], description: 'What checks found in its numbers.' })
+  readonly findings!: readonly FindingModel[];
+  @ApiProperty({ required: false, description: 'Of a run that was held: what became of it.' })
+  readonly decision?: DecisionModel;
   @ApiProperty({ type: [StageModel] }) readonly stages!: readonly StageModel[];
   @ApiProperty({ type: [BatchModel], description: 'The first 1,000.' }) readonly batches!: readonly BatchModel[];
   @ApiProperty({ type: 'integer' }) readonly batch_count!: number;

@@ -543,7 +543,7 @@ export interface components {
              * @description Where it stands; the last four end it.
              * @enum {string}
              */
-            state: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+            state: "pending" | "frozen" | "sensed" | "validated" | "held" | "published" | "completed" | "rejected" | "skipped" | "failed";
             /**
              * Format: date-time
              * @description When it was asked for.
@@ -581,6 +581,8 @@ export interface components {
             unknownTrackListens?: number;
             unknownUserListens?: number;
             unreadableDurations?: number;
+            /** @description Rows of the catalogue. */
+            songRows?: number;
         };
         JobModel: {
             engine: string;
@@ -612,6 +614,25 @@ export interface components {
             ofRun?: string;
             /** @description How many. */
             deliveries?: number;
+        };
+        FindingModel: {
+            check: string;
+            /** @enum {string} */
+            level: "warn" | "hold";
+            /**
+             * Format: date
+             * @description Missing where it is about the whole run.
+             */
+            date?: string;
+            text: string;
+        };
+        DecisionModel: {
+            /** @enum {string} */
+            what: "release" | "discard";
+            /** Format: date-time */
+            at: string;
+            by?: string;
+            reason?: string;
         };
         StageModel: {
             /** @enum {string} */
@@ -686,7 +707,7 @@ export interface components {
              * @description Where it stands; the last four end it.
              * @enum {string}
              */
-            state: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+            state: "pending" | "frozen" | "sensed" | "validated" | "held" | "published" | "completed" | "rejected" | "skipped" | "failed";
             /**
              * Format: date-time
              * @description When it was asked for.
@@ -733,6 +754,10 @@ export interface components {
             backfill?: components["schemas"]["DaysModel"];
             /** @description What it takes back or gives back of what others delivered. */
             standing?: components["schemas"]["StandingModel"];
+            /** @description What checks found in its numbers. */
+            findings: components["schemas"]["FindingModel"][];
+            /** @description Of a run that was held: what became of it. */
+            decision?: components["schemas"]["DecisionModel"];
             stages: components["schemas"]["StageModel"][];
             /** @description The first 1,000. */
             batches: components["schemas"]["BatchModel"][];
@@ -1676,7 +1701,7 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only those in this state. */
-                state?: "pending" | "frozen" | "sensed" | "validated" | "published" | "completed" | "rejected" | "skipped" | "failed";
+                state?: "pending" | "frozen" | "sensed" | "validated" | "held" | "published" | "completed" | "rejected" | "skipped" | "failed";
                 /** @description Only those that this asked for. */
                 kind?: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
                 /** @description Only those asked for at or after this time; a day is one of UTC. */

@@ -73,6 +73,7 @@ function RunDetails({ run }: { readonly run: Run }) {
           : {run.standing.reason}
         </p>
       )}
+      <Findings run={run} />
       {run.reasons.length === 0 ? null : (
         <ul className={`notice ${run.state === 'skipped' ? '' : 'bad'}`}>
           {run.reasons.map((reason) => (
@@ -107,6 +108,37 @@ function RunDetails({ run }: { readonly run: Run }) {
       <Asks run={run} />
       <Events run={run} />
     </>
+  );
+}
+
+/** What checks found, and what became of the run for that. */
+function Findings({ run: { run_id, state, findings, decision } }: { readonly run: Run }) {
+  if (findings.length === 0) return null;
+  return (
+    <section aria-labelledby="findings">
+      <h2 id="findings">What checks found</h2>
+      <ul className={`notice ${findings.some(({ level }) => level === 'hold') ? 'bad' : ''}`}>
+        {findings.map(({ check, level, date, text }) => (
+          <li key={`${check} ${level} ${date ?? ''} ${text}`}>
+            <strong>{level}</strong> {check}
+            {date === undefined ? null : <> of {date}</>}: {text}
+          </li>
+        ))}
+      </ul>
+      {state === 'held' ? (
+        <p>
+          What was published stays until somebody decides: <code>music-kpis release {run_id}</code> or{' '}
+          <code>music-kpis discard {run_id} --reason …</code>
+        </p>
+      ) : null}
+      {decision === undefined ? null : (
+        <p>
+          {decision.what === 'release' ? 'Released' : 'Discarded'}
+          {decision.by === undefined ? '' : ` by ${decision.by}`}, <Time at={decision.at} />
+          {decision.reason === undefined ? '' : `: ${decision.reason}`}
+        </p>
+      )}
+    </section>
   );
 }
 

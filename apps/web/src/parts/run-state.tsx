@@ -6,6 +6,7 @@ const SIGNS: Readonly<Record<string, readonly [sign: string, kind: string]>> = {
   skipped: ['–', 'plain'],
   rejected: ['✕', 'bad'],
   failed: ['!', 'bad'],
+  held: ['‖', 'bad'],
 };
 
 export function RunState({ state }: Pick<RunRow, 'state'>) {

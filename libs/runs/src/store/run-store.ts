@@ -243,6 +243,53 @@ export class RunStore {
     ]);
   }
 
+  /**
+   * Holds a run in its turn, with the message that says so: from then on no delivery of it counts for others, and they
+   * need not wait for it. Gives false where the run is no longer there.
+   */
+  hold(runId: string, at: RunInTurn, stage: Stage, changes: RunChanges, owes: OutboxMessage): Promise<boolean> {
+    return this.moveHeld(runId, at, 'held', stage, changes, owes, [this.standing.holding(runId)]);
+  }
+
+  /**
+   * Has a run that was held computed and published in a new turn. Until then no delivery of it counts for others. Gives
+   * false where it is not held any more.
+   */
+  async letHeldGoOn(runId: string, changes: RunChanges, owes: OutboxMessage): Promise<boolean> {
+    const run = await this.findRun(runId);
+    return this.moveHeld(runId, { state: 'held', version: run?.version }, 'validated', 'glue-trigger', changes, owes, [
+      ...(await this.turns.lettingGo(LAKE_TURN, 1, runId)),
+    ]);
+  }
+
+  /** Ends a run that was held and delivered nothing. Gives false where it is not held any more. */
+  async endHeld(runId: string, changes: RunChanges, owes: OutboxMessage): Promise<boolean> {
+    const run = await this.findRun(runId);
+    return this.moveHeld(runId, { state: 'held', version: run?.version }, 'rejected', 'glue-trigger', changes, owes, [
+      this.standing.lettingGo(runId),
+    ]);
+  }
+
+  private async moveHeld(
+    runId: string,
+    from: RunInTurn,
+    to: RunState,
+    stage: Stage,
+    changes: RunChanges,
+    owes: OutboxMessage,
+    writes: readonly Write[],
+  ): Promise<boolean> {
+    const now = new Date();
+    const update = this.table.updateWhere(runKey(runId), { ...changes, state: to }, from);
+    const moved = await this.table.transact([
+      { Update: endingStage(update, stage, now) },
+      ...writes,
+      ...this.table.owing(stage, [owes], now),
+    ]);
+    if (moved) this.onTransition(to, runId);
+    return moved;
+  }
+
   private stillIn({ runId, state }: Run): Write {
     return {
       ConditionCheck: {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Delivery, type Standing, deliveryKey } from '../standing';
-import type { Key, RunsTable } from './runs-table';
+import type { Key, RunsTable, Write } from './runs-table';
 
 const PARTITION = 'standing';
 const HELD = 'held#';
@@ -34,5 +34,20 @@ export class StandingStore {
         ExpressionAttributeValues: { ':turn': standing.turn },
       },
     );
+  }
+
+  /** The write by which no delivery of a run counts, to stand beside the change that holds it. */
+  holding(runId: string): Write {
+    return { Put: { TableName: this.table.name, Item: { pk: PARTITION, sk: `${HELD}${runId}`, runId } } };
+  }
+
+  /** They count again. */
+  async letGo(runId: string): Promise<void> {
+    await this.table.transact([this.lettingGo(runId)]);
+  }
+
+  /** The write of `letGo`, to stand beside the change that it belongs to. */
+  lettingGo(runId: string): Write {
+    return { Delete: { TableName: this.table.name, Key: { pk: PARTITION, sk: `${HELD}${runId}` } } };
   }
 }

@@ -1,5 +1,5 @@
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
-import { type Run, TERMINAL } from '../run';
+import { AT_REST, type Run } from '../run';
 import type { Condition, Key, RunsTable, Write } from './runs-table';
 
 const turnKey = (name: string, slot: number): Key => ({ pk: `turn#${name}`, sk: String(slot) });
@@ -26,7 +26,7 @@ export class TurnStore {
 
   /**
    * Takes one of the turns of a kind for a run, or keeps the one it has. A turn stays with its run until it is given
-   * back or the run has ended. Gives the turn's number, or undefined where all are taken: the same number as long as
+   * back, or the run has ended or is held. Gives the turn's number, or undefined where all are taken: the same number as long as
    * the run keeps it, a higher one with each new turn. So a run that finds another number than before knows that others
    * had theirs meanwhile.
    */
@@ -35,7 +35,7 @@ export class TurnStore {
       const turn = await this.find(name, slot);
       if (turn?.holder === runId) return turn.number;
       const holder = turn === undefined ? undefined : await this.runs.findRun(turn.holder);
-      if (holder !== undefined && !TERMINAL.has(holder.state)) continue;
+      if (holder !== undefined && !AT_REST.has(holder.state)) continue;
       const number = await this.nextNumber(`turn-${name}`);
       const taken = await this.table.transact([
         {
