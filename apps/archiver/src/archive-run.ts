@@ -1,3 +1,4 @@
+import { type ErasureReport, erasureReportKey, removeForGood } from '@music/erasure';
 import { type KpisPublished, RunCompleted, envelope } from '@music/events';
 import {
   type LedgerEntry,
@@ -54,10 +55,31 @@ export class ArchiveRun extends StagePerformer {
     });
     const archivedFiles = archived.filter(Boolean).length;
     await objects.deletePrefix(this.config.intermediateBucket, `runs/${runId}/`);
+    const erasure = await this.deleteErased(run, work);
     const completed = messageOf(envelope(RunCompleted, 'archiver', { runId, archivedFiles }), work);
-    await runs.transition(runId, 'published', 'completed', 'archiver', { archivedFiles }, [completed]);
+    await runs.transition(runId, 'published', 'completed', 'archiver', { archivedFiles, erasure }, [completed]);
     work.log.info({ archivedFiles }, 'completed');
     return 'done';
+  }
+
+  /** Removes the archived files that a run which forgets users has found, where that was asked, and says so in its report. */
+  private async deleteErased({ runId, erasure }: Run, work: Work): Promise<Run['erasure']> {
+    if (erasure?.archive !== 'delete' || erasure.report === undefined) return erasure;
+    const { objects } = this.runtime.stores;
+    const { lakeBucket, archiveBucket } = this.config;
+    const known = await objects.head(lakeBucket, erasureReportKey(runId));
+    if (known === undefined) return erasure;
+    const report = await objects.readJson<ErasureReport>(known);
+    const prefix = `s3://${archiveBucket}/`;
+    const archived = await mapLimited(report.archived, FILES_AT_ONCE, async (file) => {
+      work.signal.throwIfAborted();
+      work.progress();
+      if (file.deleted || !file.object.startsWith(prefix)) return file;
+      const found = await objects.head(archiveBucket, file.object.slice(prefix.length));
+      if (found !== undefined) await removeForGood(objects, found);
+      return { ...file, deleted: true };
+    });
+    return { ...erasure, report: await objects.putJson(lakeBucket, known.key, { ...report, archived }) };
   }
 
   private async passedFiles(run: Run, { streams }: Manifest): Promise<PassedFile[]> {

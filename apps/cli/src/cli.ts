@@ -4,6 +4,7 @@ import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
+import { addErasureCommands } from './erasure-commands';
 import { addEventCommands } from './event-commands';
 import { addKeyCommands } from './key-commands';
 import { addKpiCommands } from './kpi-commands';
@@ -110,6 +111,7 @@ export function cli(): Command {
     );
   addRunCommands(program);
   addStandingCommands(program);
+  addErasureCommands(program);
   addKpiCommands(program);
   addEventCommands(program);
   addKeyCommands(program);

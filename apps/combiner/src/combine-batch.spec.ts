@@ -34,6 +34,38 @@ describe('combining a batch', () => {
     expect(rows).toEqual([[0, '1', 't1', '2024-06-25 10:00:00.000000', '2024-06-25']]);
   });
 
+  it('rejects listens of users who are forgotten, and keeps nothing of their rows', async () => {
+    const { evidence, rows, bad } = await combine(
+      [
+        `${HEADER}1,t1,2024-06-25 10:00:00\n gone ,t1,2024-06-25 10:00:00\ngone,,no time\n2,t1,no time\ngone,t1,2024-06-25 11:00:00,more\n`,
+        `${HEADER}1,t2,2024-06-25 10:00:00\n,t1,2024-06-25 10:00:00\n`,
+        `${HEADER}GONE,t3,2024-06-25 10:00:00\n`,
+      ],
+      { users: 'user_id,user_name,user_country\n1,A,B\ngone,A,B\n', erased: { users: ['gone', 'nobody'] } },
+    );
+    expect(rows.map((row) => row.slice(0, 3))).toEqual([
+      [0, '1', 't1'],
+      [1, '1', 't2'],
+      [2, 'GONE', 't3'],
+    ]);
+    expect(evidence.files.map(({ rows: read, rejected }) => [read, rejected])).toEqual([
+      [5, { forgotten_user: 3, invalid_listen_time: 1 }],
+      [2, { missing_user_id: 1 }],
+      [1, {}],
+    ]);
+    expect(bad).toEqual(['0,4,invalid_listen_time,2,t1,no time', '1,2,missing_user_id,,t1,2024-06-25 10:00:00']);
+    expect(evidence.forgotten).toBe(2);
+    const users = evidence.users?.flatMap(({ parquet }) => (parquet === undefined ? [] : [parquet])) ?? [];
+    expect(await combining.read(users, 'user_id')).toEqual([{ user_id: '1' }]);
+  });
+
+  it('rejects listens of days that have left the lake', async () => {
+    const { evidence, rows } = await combine([`${HEADER}1,t1,2024-06-24 23:59:59\n1,t1,2024-06-25 00:00:00\n`], {
+      erased: { before: '2024-06-25' },
+    });
+    expect([rows.length, evidence.files[0]?.rejected]).toEqual([1, { expired_day: 1 }]);
+  });
+
   it('keeps ids as text', async () => {
     const { rows } = await combine([
       `${HEADER}007,1e5,2024-06-25 10:00:00\n99999999999999999999,"a,""b""\nc",2024-06-25 10:00:00\n`,

@@ -1,8 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type DuckDBLimits, Engine, text } from '@music/duckdb';
+import { type ErasureKey, Forgotten } from '@music/erasure';
 import type { ObjectRef } from '@music/events';
-import type { BatchEvidence, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
+import type { BatchEvidence, ErasedState, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { SeenTables, combineTable } from './combine-table';
@@ -19,6 +20,9 @@ export interface CombineLimits {
   /** Files that are fetched while others are read. */
   readonly ahead: { readonly files: number; readonly bytes: number };
 }
+
+/** What is not to come back, and the key of the hashes, where there are any. */
+export type Erased = ErasedState & { readonly key?: ErasureKey };
 
 /** What a file's rows take as Parquet, at most, beside its CSV. */
 const PARQUET_SHARE = 1;
@@ -48,6 +52,7 @@ export class CombineBatch {
     manifest: Manifest,
     batch: number,
     { signal, progress }: Pick<Work, 'signal' | 'progress'>,
+    erased: Erased = { hashes: [] },
   ): Promise<ObjectRef> {
     const prefix = `runs/${manifest.runId}/staging/batch-${String(batch).padStart(5, '0')}/${ulid()}/`;
     const dir = await mkdtemp(path.join(this.scratch, 'combine-'));
@@ -55,6 +60,13 @@ export class CombineBatch {
     // Where there is nothing new to read, it is not needed.
     const open = () => (opened ??= Engine.open(dir, this.limits.engine));
     let looking: Promise<Engine> | undefined;
+    let opening: Promise<Forgotten> | undefined;
+    const { key, hashes } = erased;
+    const openForgotten =
+      key === undefined || hashes.length === 0
+        ? undefined
+        : (engine: Engine) => (opening ??= Forgotten.open(engine, key, hashes));
+    const reading = { ...this.reading, keptFrom: erased.before };
     try {
       const files = manifest.streams.filter((file) => file.batch === batch);
       await this.ensureRoom(files, dir);
@@ -68,7 +80,7 @@ export class CombineBatch {
       const options = {
         got,
         maxFileBytes: this.limits.maxFileBytes,
-        reading: this.reading,
+        reading,
         describe: async (file: string) =>
           describeParquet(await (looking ??= open().then((engine) => engine.beside())), file),
       };
@@ -76,12 +88,25 @@ export class CombineBatch {
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.rows`), options),
       );
       const tables =
-        batch === 0 ? await this.combineTables(open, manifest, dir, { ...options, got: () => progress() }) : {};
+        batch === 0
+          ? await this.combineTables(open, manifest, dir, { ...options, openForgotten, got: () => progress() })
+          : {};
       const listens =
         files.length === 0
           ? { files: [], parts: [] }
-          : await this.combineStreams(await open(), manifest, files, fetched, prefix, dir, { signal, got });
-      const evidence: BatchEvidence = { runId: manifest.runId, batch, ...listens, ...tables };
+          : await this.combineStreams(await open(), manifest, files, fetched, prefix, dir, {
+              signal,
+              got,
+              reading,
+              forgotten: await openForgotten?.(await open()),
+            });
+      const evidence: BatchEvidence = {
+        runId: manifest.runId,
+        batch,
+        ...listens,
+        ...tables,
+        ...(hashes.length === 0 ? {} : { forgotten: hashes.length }),
+      };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
     } finally {
       await opened?.then(
@@ -99,12 +124,22 @@ export class CombineBatch {
     fetched: AsyncIterable<Fetched>,
     prefix: string,
     dir: string,
-    { signal, got }: { readonly signal: AbortSignal; readonly got: (bytes: number) => void },
+    {
+      signal,
+      got,
+      reading,
+      forgotten,
+    }: {
+      readonly signal: AbortSignal;
+      readonly got: (bytes: number) => void;
+      readonly reading: Reading;
+      readonly forgotten: Forgotten | undefined;
+    },
   ) {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
     await engine.run(CREATE_BAD);
-    const options = { reading: this.reading, frozenAt: manifest.frozenAt, beside: await engine.beside() };
+    const options = { reading, forgotten, frozenAt: manifest.frozenAt, beside: await engine.beside() };
     let placed = Promise.resolve();
     try {
       const sizes = new Map(files.map(({ file, size }) => [file, size]));
@@ -176,7 +211,10 @@ export class CombineBatch {
     open: () => Promise<Engine>,
     manifest: Manifest,
     dir: string,
-    options: FetchOptions & { readonly reading: Reading },
+    options: FetchOptions & {
+      readonly reading: Reading;
+      readonly openForgotten: ((engine: Engine) => Promise<Forgotten>) | undefined;
+    },
   ): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
     const tables = async (kind: 'songs' | 'users') => {
       const seen: TableEvidence[] = [];

@@ -1,3 +1,4 @@
+import { ErasureKey } from '@music/erasure';
 import { BatchCombined, type StreamsSensed, envelope } from '@music/events';
 import { type Manifest, type Work, type WorkOutcome, messageOf } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
@@ -19,7 +20,7 @@ export class CombineStreams extends StagePerformer {
 
   constructor(
     private readonly runtime: StageRuntime,
-    config: CombinerConfig,
+    private readonly config: CombinerConfig,
   ) {
     super();
     this.combine = new CombineBatch(
@@ -43,7 +44,9 @@ export class CombineStreams extends StagePerformer {
     await runs.startStage(runId, 'combiner');
     const began = performance.now();
     const frozen = await objects.readJson<Manifest>(manifest);
-    const evidence = await this.combine.execute(frozen, batch, work);
+    const erased = await runs.erasures.state();
+    const key = erased.hashes.length === 0 ? undefined : ErasureKey.read(this.config.erasureKeyFile);
+    const evidence = await this.combine.execute(frozen, batch, work, { ...erased, key });
     const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);
     if (await runs.batches.move(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined])) {
       const bytes = frozen.streams.reduce((sum, file) => (file.batch === batch ? sum + file.size : sum), 0);

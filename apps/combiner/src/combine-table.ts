@@ -3,6 +3,7 @@ import { rm } from 'node:fs/promises';
 import path from 'node:path';
 import { BLANKS } from '@music/contracts';
 import { type Engine, text } from '@music/duckdb';
+import { type Forgotten, isForgotten } from '@music/erasure';
 import type { TableEvidence } from '@music/runs';
 import type { ObjectStore, StoredObject } from '@music/storage';
 import { TABLE_VERSION, typeTable } from './catalogue-tables';
@@ -43,7 +44,12 @@ export async function combineTable(
   kind: 'songs' | 'users',
   object: StoredObject & { file: number },
   dir: string,
-  options: FetchOptions & { readonly reading: Reading; readonly seen: SeenTables },
+  options: FetchOptions & {
+    readonly reading: Reading;
+    readonly seen: SeenTables;
+    /** Users who are forgotten, where there are any. */
+    readonly openForgotten?: (engine: Engine) => Promise<Forgotten>;
+  },
 ): Promise<TableEvidence> {
   const ofFile = (evidence: TableEvidence): TableEvidence => ({ ...evidence, file: object.file, key: object.key });
   const seenBefore = await options.seen.find(object);
@@ -63,7 +69,7 @@ export async function combineTable(
   const none = { ...evidence, rows: 0, rejected: {} };
   if (!readable) return none;
   const engine = await open();
-  const parquet = path.join(dir, `${kind}-${object.file}.parquet`);
+  let parquet = path.join(dir, `${kind}-${object.file}.parquet`);
   const read = await readFiles(engine, kind, [fetched], reading.maxRowBytes, (rows) =>
     engine.run(`COPY (${typeTable(kind, rows, reading, fetched.plain)}) TO ${text(parquet)} (FORMAT parquet)`, {
       ...(fetched.plain ? {} : { blanks: BLANKS }),
@@ -71,6 +77,14 @@ export async function combineTable(
     }),
   );
   if ('defect' in read) return { ...none, ...read };
+  const all = `SELECT * FROM read_parquet(${text(parquet)})`;
+  const forgotten = kind === 'users' ? await options.openForgotten?.(engine) : undefined;
+  if (forgotten !== undefined && (await forgotten.findAmong(all)) > 0) {
+    const kept = path.join(dir, `${kind}-${object.file}-kept.parquet`);
+    await engine.run(`COPY (${all} WHERE NOT ${isForgotten()}) TO ${text(kept)} (FORMAT parquet)`);
+    await rm(parquet);
+    parquet = kept;
+  }
   const rows = await engine.count(`SELECT count(*) FROM read_parquet(${text(parquet)})`);
   const unread = await engine.count(`SELECT count(DISTINCT line) FROM ${MALFORMED}`);
   await engine.run(dropMalformed);

@@ -1,12 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { Engine, textList } from '@music/duckdb';
+import { ErasureKey } from '@music/erasure';
 import type { BatchEvidence, Manifest } from '@music/runs';
 import { ObjectStore, type StoredObject, downloadAll } from '@music/storage';
 import { LocalStack, localS3 } from '@music/local-stack';
-import { CombineBatch } from './combine-batch';
+import { CombineBatch, type Erased } from './combine-batch';
 import type { Reading } from './reading';
 
 const LISTEN = `file, user_id, track_id, strftime(listened_at, '%Y-%m-%d %H:%M:%S.%f') AS at, CAST(listen_date AS VARCHAR) AS day`;
@@ -24,6 +25,8 @@ export interface CombiningOptions {
   readonly frozenAt?: string;
   /** What stands in the place of every file when it is read. */
   readonly replacedBy?: string;
+  /** Ids of users who are forgotten, and the first day that the lake keeps. */
+  readonly erased?: { readonly users?: readonly string[]; readonly before?: string };
 }
 
 /** The combiner's core on an S3 of its own. */
@@ -96,7 +99,12 @@ export class Combining {
       this.scratch,
     );
     const evidence = await store.readJson<BatchEvidence>(
-      await combiner.execute(manifest, 0, { signal: new AbortController().signal, progress: () => undefined }),
+      await combiner.execute(
+        manifest,
+        0,
+        { signal: new AbortController().signal, progress: () => undefined },
+        await this.erased(options),
+      ),
     );
     let bad = '';
     if (evidence.rejectedRows !== undefined)
@@ -111,6 +119,13 @@ export class Combining {
         .slice(1)
         .map((line) => line.replace(/^[^,]*\/(\d+)\.csv/, '$1')),
     };
+  }
+
+  private async erased({ erased: { users = [], before } = {} }: CombiningOptions): Promise<Erased> {
+    const file = path.join(this.scratch, 'key');
+    await writeFile(file, 'k'.repeat(32));
+    const key = ErasureKey.read(file);
+    return { hashes: users.map((id) => key.hash(id)), before, key };
   }
 
   /** What Parquet objects hold, in order. */

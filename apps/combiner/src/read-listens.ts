@@ -4,12 +4,13 @@ import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contracts';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
+import type { Forgotten } from '@music/erasure';
 import type { FileEvidence } from '@music/runs';
 import type { Fetched } from './fetch-file';
 import { readFiles } from './read-files';
 import type { Reading } from './reading';
 import { MALFORMED, type RowSource, dropMalformed } from './row-source';
-import { blankIds, typeRows, typingParameters } from './type-rows';
+import { FORGOTTEN, blankIds, typeRows, typingParameters } from './type-rows';
 
 /** SQL of a stream file's number, which its local file is named by. */
 const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.rows$', 1) AS INTEGER)`;
@@ -49,6 +50,8 @@ export interface ReadOptions {
   /** For what is read beside the statements of the first. */
   readonly beside: Engine;
   readonly reading: Reading;
+  /** Users who are forgotten, where there are any. */
+  readonly forgotten?: Forgotten;
   /** When the run's manifest was frozen, ISO 8601. */
   readonly frozenAt: string;
 }
@@ -95,6 +98,19 @@ export async function readListens(
       listens: each.flatMap(({ listens }) => listens),
       placed: Promise.all(each.map(({ placed }) => placed)).then(() => undefined),
     };
+  }
+  // Few files have rows of users who are forgotten: they are read once more.
+  const ids = `forgotten_${first.evidence.file}`;
+  if (
+    options.forgotten !== undefined &&
+    options.reading.forgotten === undefined &&
+    (await options.forgotten.findAmong(
+      `SELECT user_id FROM read_parquet(${text(`${dir}/**/*.parquet`)}, hive_partitioning = false, union_by_name = true)`,
+      ids,
+    )) > 0
+  ) {
+    await engine.run(dropMalformed);
+    return readListens(engine, group, dir, { ...options, reading: { ...options.reading, forgotten: ids } });
   }
   const unread = await unreadRows(engine, `unread_${first.evidence.file}`);
   const counts = await countRows(engine, dir);
@@ -201,7 +217,11 @@ async function placeBadRows(
   }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions; unread: string },
 ): Promise<void> {
   await engine.run(`INSERT INTO bad SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM ${unread}`);
-  const bad = evidence.map(({ file }) => counts.files.get(file)?.rejected ?? {});
+  // Of rows of users who are forgotten nothing is kept.
+  const bad = evidence.map(({ file }): RowCounts => {
+    const { [FORGOTTEN]: _, ...rejected } = counts.files.get(file)?.rejected ?? {};
+    return rejected;
+  });
   const again = group.filter((_, i) => totalOf(bad[i] ?? {}) > 0);
   if (again.length === 0) return;
   // The rows before a file's first one, among those that are read again.
@@ -219,7 +239,7 @@ async function placeBadRows(
     // The n-th row of a file: those that were read, in order, with those that could not be read in between.
     `INSERT INTO bad
      WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
-     broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.reading, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL),
+     broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.reading, (again[0] as Fetched).plain, ['place'])}) WHERE reason IS NOT NULL AND reason <> '${FORGOTTEN}'),
      placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
      gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM ${unread})
      SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,

@@ -21,6 +21,10 @@ export interface Reading {
   readonly earliest?: string;
   /** A listen may be so many hours after its run's manifest was frozen. */
   readonly maxFutureHours?: number;
+  /** Listens of days before it are rejected, since those have left the lake: YYYY-MM-DD. */
+  readonly keptFrom?: string;
+  /** A table of the engine with the ids of users who are forgotten, as far as the files have them. */
+  readonly forgotten?: string;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { LISTEN_TIME } from '@music/contracts';
+import { LISTEN_TIME, type RowReason } from '@music/contracts';
 import type { Reading } from './reading';
 import type { RowSource } from './row-source';
 
@@ -10,6 +10,8 @@ export interface TimeZones {
 }
 
 const MAX_ID_LENGTH = 1_024;
+/** Rows of whom nothing is kept, not even in the quarantine. */
+export const FORGOTTEN: RowReason = 'forgotten_user';
 const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is above 14
 
 /**
@@ -19,7 +21,7 @@ const LAST_OFFSET_HOUR = 18; // java.time's and Spark's limit; none in use is ab
  * `typingParameters`.
  */
 export function typeRows(rows: RowSource, reading: Reading, plain: boolean, also: readonly string[] = []): string {
-  const { zones, epoch, earliest, maxFutureHours } = reading;
+  const { zones, epoch, earliest, maxFutureHours, keptFrom } = reading;
   const passed = also.map((name) => `, ${name}`).join('');
   const length = (column: string) => `${plain ? 'strlen' : 'length'}(${column})`; // of ASCII, bytes are characters
   const id = (name: string) => `${valueOf(rows.column(name), reading, plain)} AS ${name}`;
@@ -60,25 +62,32 @@ export function typeRows(rows: RowSource, reading: Reading, plain: boolean, also
     dated AS (
       SELECT *, ${day} AS listen_date
       FROM timed
+    ),
+    judged AS (
+      SELECT *,
+        CASE
+          ${reading.forgotten === undefined ? '' : `WHEN user_id IN (SELECT user_id FROM ${reading.forgotten}) THEN '${FORGOTTEN}'`}
+          WHEN extra IS NOT NULL OR ${length('user_id')} > ${MAX_ID_LENGTH} OR ${length('track_id')} > ${MAX_ID_LENGTH} THEN 'malformed_row'
+          WHEN user_id IS NULL THEN 'missing_user_id'
+          WHEN track_id IS NULL THEN 'missing_track_id'
+          WHEN listen_time IS NULL THEN 'missing_listen_time'
+          WHEN listen_date IS NULL OR listen_date NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN 'invalid_listen_time'
+          ${maxFutureHours === undefined ? '' : "WHEN instant > CAST($latest AS TIMESTAMP) THEN 'future_listen_time'"}
+          ${earliest === undefined ? '' : "WHEN instant < CAST($earliest AS TIMESTAMP) THEN 'early_listen_time'"}
+          ${keptFrom === undefined ? '' : "WHEN listen_date < CAST($kept_from AS DATE) THEN 'expired_day'"}
+        END AS reason
+      FROM dated
     )
-    SELECT filename, user_id, track_id, instant AS listened_at, listen_date,
-      CASE
-        WHEN extra IS NOT NULL OR ${length('user_id')} > ${MAX_ID_LENGTH} OR ${length('track_id')} > ${MAX_ID_LENGTH} THEN 'malformed_row'
-        WHEN user_id IS NULL THEN 'missing_user_id'
-        WHEN track_id IS NULL THEN 'missing_track_id'
-        WHEN listen_time IS NULL THEN 'missing_listen_time'
-        WHEN listen_date IS NULL OR listen_date NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN 'invalid_listen_time'
-        ${maxFutureHours === undefined ? '' : "WHEN instant > CAST($latest AS TIMESTAMP) THEN 'future_listen_time'"}
-        ${earliest === undefined ? '' : "WHEN instant < CAST($earliest AS TIMESTAMP) THEN 'early_listen_time'"}
-      END AS reason,
+    SELECT filename, user_id, track_id, instant AS listened_at, listen_date, reason,
       CASE WHEN reason IS NOT NULL THEN listen_time END AS listen_time${passed}
-    FROM dated`;
+    FROM judged`;
 }
 
 /** The parameters of `typeRows`, all but `$blanks`. `frozenAt`: when the run's manifest was, ISO 8601. */
 export function typingParameters(reading: Reading, frozenAt: string): Record<string, string> {
-  const { zones, earliest, maxFutureHours } = reading;
+  const { zones, earliest, maxFutureHours, keptFrom } = reading;
   return {
+    ...(keptFrom === undefined ? {} : { kept_from: keptFrom }),
     ...(zones.source === 'UTC' ? {} : { source_zone: zones.source }),
     ...(zones.kpi === 'UTC' ? {} : { kpi_zone: zones.kpi }),
     ...(earliest === undefined ? {} : { earliest }),

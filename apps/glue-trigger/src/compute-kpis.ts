@@ -31,6 +31,7 @@ import type { Counter } from 'prom-client';
 import { ulid } from 'ulid';
 import type { CheckOf } from './checks/check-list';
 import { checkRun } from './checks/check-run';
+import { type ErasureTools, dropForgotten, eraseListens } from './erase-listens';
 import { GlueTriggerConfig } from './glue-trigger.config';
 import { openJobRunner } from './open-job-runner';
 import { finalRows, notesOf, songsVersion } from './run-outcome';
@@ -211,7 +212,7 @@ export class ComputeKpis extends StagePerformer {
 
   /** Whether what checks find may hold a run: not one that somebody asked for with those numbers in mind. */
   private mayHold(run: Run): boolean {
-    const isAsked = run.standing !== undefined && run.standing.change !== 'replace';
+    const isAsked = run.erasure !== undefined || (run.standing !== undefined && run.standing.change !== 'replace');
     return !isAsked && run.decision === undefined && this.checks.some(({ level }) => level === 'hold');
   }
 
@@ -356,15 +357,26 @@ export class ComputeKpis extends StagePerformer {
     const known = run.job?.input;
     if (known !== undefined) return { job: await objects.readJson<KpiJob>(known), input: known };
     const { runId } = run;
+    const erased: string[] = [];
     const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;
     const verdicts = await mapLimited(await runs.batches.list(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
       if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
       return objects.readJson<BatchVerdict>(verdict);
     });
-    const listens = verdicts.flatMap((verdict) => verdict.listens);
     const isOurTurn = async () => (await runs.findRun(runId))?.version === version;
-    const placing = { runId, listens, isOurTurn, signal: work.signal };
     const began = performance.now();
+    if (run.erasure !== undefined) {
+      const { dates, report } = await eraseListens(run, isOurTurn, work, this.erasureTools);
+      run = { ...run, erasure: { ...run.erasure, report } };
+      if (!(await runs.updateRun(runId, { state: 'validated', version }, { erasure: run.erasure })))
+        throw new TurnIsOver(`${runId} has a new turn`);
+      erased.push(...dates);
+    }
+    const gone = await runs.erasures.state();
+    const all = verdicts.flatMap((verdict) => verdict.listens);
+    const isOld = verdicts.some(({ forgotten = 0 }) => forgotten < gone.hashes.length);
+    const listens = isOld && all.length > 0 ? await dropForgotten(run, all, gone.hashes, this.erasureTools) : all;
+    const placing = { runId, listens, isOurTurn, signal: work.signal, keptFrom: gone.before };
     const placed = takesFiles(run)
       ? await placeListens(objects, lakeBucket, placing, this.runtime.scratch, duckdbLimits)
       : await this.datesToComputeAgain(run);
@@ -374,7 +386,11 @@ export class ComputeKpis extends StagePerformer {
       isOurTurn,
       how: run.decision?.what === 'discard' ? 'discarded' : 'done',
     });
-    const dates = [...new Set([...placed, ...standing.dates])].sort();
+    // Days whose listens have left the lake keep their numbers.
+    const dates = [...new Set([...erased, ...placed, ...standing.dates])]
+      .filter((date) => date >= (gone.before ?? ''))
+      .sort();
+    const current = (refs: readonly ObjectRef[]) => (gone.hashes.length === 0 ? refs : this.currentOf(refs));
     work.log.info(
       { days: dates.length, objects: listens.length, seconds: (performance.now() - began) / 1_000 },
       'listens are in the lake',
@@ -387,7 +403,7 @@ export class ComputeKpis extends StagePerformer {
       resultBucket: intermediateBucket,
       resultPrefix: `runs/${runId}/result/`,
       songs: verdicts.flatMap(({ songs = [] }) => songs),
-      users: verdicts.flatMap(({ users = [] }) => users),
+      users: await current(verdicts.flatMap(({ users = [] }) => users)),
       keepUnknownTracks: this.config.unknownTracks === 'keep',
       leftOut: standing.leftOut,
     };
@@ -396,6 +412,20 @@ export class ComputeKpis extends StagePerformer {
     if (!(await runs.updateRun(runId, { state: 'validated', version }, changes)))
       throw new TurnIsOver(`${runId} has a new turn`);
     return { job, input };
+  }
+
+  /** Objects as they are now: those of users are written anew when one is forgotten. */
+  private async currentOf(refs: readonly ObjectRef[]): Promise<ObjectRef[]> {
+    return mapLimited(refs, VERDICTS_READ_AT_ONCE, async (ref) => {
+      const found = await this.runtime.stores.objects.head(ref.bucket, ref.key);
+      return found === undefined ? ref : { ...ref, etag: found.etag, size: found.size };
+    });
+  }
+
+  private get erasureTools(): ErasureTools {
+    const { lakeBucket, intermediateBucket, erasureKeyFile, duckdbLimits: limits } = this.config;
+    const { stores, scratch } = this.runtime;
+    return { stores, lakeBucket, intermediateBucket, erasureKeyFile, scratch, limits };
   }
 
   /** Those of a backfill, which its manifest names. */

@@ -4,6 +4,7 @@ import {
   type Backfill,
   type Claim,
   type Manifest,
+  type ErasureRequest,
   type ManifestFile,
   type Run,
   type SourceObject,
@@ -71,6 +72,7 @@ export class SenseStreams extends StagePerformer {
     const again = { again: pollSeconds * 1_000 };
     await runs.startStage(run.runId, 'sensor');
     if (run.backfill !== undefined) return this.senseBackfill(run, run.backfill, work, again);
+    if (run.erasure !== undefined) return this.senseErasure(run, run.erasure, work, again);
     if (!takesFiles(run) && run.standing !== undefined) return this.senseStanding(run, run.standing, work, again);
     const objects = await this.source.list('streams/');
     const claims = await this.source.claims(objects, run.force === true);
@@ -118,6 +120,20 @@ export class SenseStreams extends StagePerformer {
       if (error instanceof NoSuchDelivery) return this.skip(run, error.message, [], work);
       throw error;
     }
+  }
+
+  /** From now on nobody combines listens of users who are forgotten; what is there of them the glue-trigger takes out. */
+  private async senseErasure(
+    run: Run,
+    { hashes }: ErasureRequest,
+    work: Work,
+    again: WorkOutcome,
+  ): Promise<WorkOutcome> {
+    if (!(await this.isTurnOf(run))) return again;
+    const { objects, runs } = this.runtime.stores;
+    if (hashes !== undefined)
+      await runs.erasures.forget((await objects.readJson<{ hashes: string[] }>(hashes)).hashes, run.runId);
+    return this.freeze(run, { streams: [], left: [] }, await this.tables(), work);
   }
 
   private async skip(run: Run, why: string, left: Manifest['left'], work: Work): Promise<WorkOutcome> {

@@ -39,6 +39,15 @@ export class SensorConfig extends ServiceConfig {
   @IsIn(['add', 'replace'])
   sameName: 'add' | 'replace' = 'add';
 
+  @Setting(
+    'LISTENS_KEEP_DAYS',
+    'listens of days that are longer ago leave the lake by a run of their own, and their numbers stay; 0: none do',
+  )
+  @IsInt()
+  @Min(0)
+  @Max(36_500)
+  listensKeepDays: number = 0;
+
   @Setting('ARRIVALS', 'whether files that arrive ask for a run by themselves: off, poll, or sqs (notifications)')
   @IsIn(['off', 'poll', 'sqs'])
   arrivals: string = 'off';

@@ -1,8 +1,17 @@
-import { type AskedAgain, type Envelope, ReplayRequested, RerunRequested, RunRequested } from '@music/events';
+import {
+  type AskedAgain,
+  type Envelope,
+  type ErasureAsked,
+  ReplayRequested,
+  RerunRequested,
+  RunRequested,
+  type StandingAsked,
+} from '@music/events';
 import { MessageContext } from '@music/messaging';
 import { RunStore, StageWorker } from '@music/runs';
 import { StageRuntime } from '@music/service';
 import { Controller } from '@nestjs/common';
+import { instanceToPlain } from 'class-transformer';
 import { Ctx, EventPattern, Payload } from '@nestjs/microservices';
 
 @Controller()
@@ -20,10 +29,19 @@ export class SensorController {
   @EventPattern<string>(RunRequested.topic)
   async handle(@Payload() event: Envelope<RunRequested>, @Ctx() context: MessageContext): Promise<void> {
     const { runId, logicalDate, immediately = false, force = false, requestedBy } = event.data;
-    const { backfillFrom: from, backfillTo: to, standing } = event.data;
+    const { backfillFrom: from, backfillTo: to, standing, erasure } = event.data;
     const backfill = from === undefined || to === undefined ? undefined : { from, to };
     await this.runs.createRun(
-      { runId, logicalDate, immediately, force, backfill, standing: standing && { ...standing }, requestedBy },
+      {
+        runId,
+        logicalDate,
+        immediately,
+        force,
+        backfill,
+        standing: standing && (instanceToPlain(standing) as StandingAsked),
+        erasure: erasure && (instanceToPlain(erasure) as ErasureAsked),
+        requestedBy,
+      },
       new Date(event.time),
     );
     await this.worker.accept(event, context.headers);

@@ -33,10 +33,12 @@ export function judgeFile(evidence: FileEvidence, contract: Contract, limits: Li
   const ambiguous = ambiguousColumns(contract, evidence.columns);
   if (ambiguous.length > 0) return rejected('duplicate_columns', `${ambiguous.join(', ')} more than once; ${header}`);
   if (evidence.rows === 0) return rejected('no_rows');
-  const bad = totalOf(evidence.rejected);
+  // That a user is forgotten is no fault of the file.
+  const { forgotten_user: _, ...rejectedRows } = evidence.rejected;
+  const bad = totalOf(rejectedRows);
   if (bad / evidence.rows > limits.rejectedShare) {
     const { examples = [] } = evidence;
-    const counts = Object.entries(evidence.rejected)
+    const counts = Object.entries(rejectedRows)
       .map(([reason, n]) => `${n} ${reason}`)
       .join(', ');
     return rejected(

@@ -43,10 +43,12 @@ export class ValidateBatch extends StagePerformer {
     const event = work.event.data as BatchCombined;
     const { runId, batch } = event;
     await runs.startStage(runId, 'validator');
-    if ((await runs.batches.find(runId, batch))?.state === 'combined') {
+    const found = await runs.batches.find(runId, batch);
+    if (found?.state === 'combined') {
       const [manifest, evidence] = await Promise.all([
         objects.readJson<Manifest>(event.manifest),
-        objects.readJson<BatchEvidence>(event.evidence),
+        // That of the event may name objects that were written anew since.
+        objects.readJson<BatchEvidence>(found.evidence ?? event.evidence),
       ]);
       const changes = await this.judge(manifest, evidence, work);
       await runs.batches.move(runId, batch, 'combined', 'judged', changes, 'validator');
@@ -85,7 +87,14 @@ export class ValidateBatch extends StagePerformer {
     );
     const tables = (kind: 'songs' | 'users') =>
       evidence[kind]?.flatMap(({ parquet }) => (parquet === undefined ? [] : [parquet]));
-    const verdict: BatchVerdict = { runId, batch, listens, songs: tables('songs'), users: tables('users') };
+    const verdict: BatchVerdict = {
+      runId,
+      batch,
+      listens,
+      songs: tables('songs'),
+      users: tables('users'),
+      ...(evidence.forgotten === undefined ? {} : { forgotten: evidence.forgotten }),
+    };
     const stored = await objects.putJson(
       this.config.intermediateBucket,
       `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${ulid()}.json`,
@@ -124,9 +133,14 @@ export class ValidateBatch extends StagePerformer {
       return;
     }
     const { reason, detail } = verdict;
-    const movedTo = reason === 'source_changed' ? undefined : await this.quarantine(runId, source, reason, detail);
+    // What a forgotten user has in it is not to be kept once more.
+    const isForgotten = (file.rejected.forgotten_user ?? 0) > 0;
+    const movedTo =
+      reason === 'source_changed' || isForgotten ? undefined : await this.quarantine(runId, source, reason, detail);
     const state = reason === 'source_changed' ? 'changed' : 'rejected';
-    await runs.files.update(file.key, version, runId, { ...known, state, reason, detail, movedTo });
+    const where = isForgotten ? 'it has rows of forgotten users, so it is left in the source' : undefined;
+    const told = [detail, where].filter((part) => part !== undefined && part !== '').join('; ');
+    await runs.files.update(file.key, version, runId, { ...known, state, reason, detail: told, movedTo });
     // Last: until the ledger says where the file is, it stays where it was.
     if (movedTo !== undefined) await this.runtime.stores.objects.deleteIfUnchanged(source);
   }

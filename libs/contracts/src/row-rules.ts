@@ -10,6 +10,8 @@ export const ROW_REASONS = {
   early_listen_time: 'listen_time is before EARLIEST_LISTEN: mend it and send the row again',
   malformed_row:
     'the row is no row of CSV (RFC 4180: it has more fields than the header, or stray quotes), no JSON object with plain values, or too long',
+  forgotten_user: 'the user was forgotten on request: nothing to do, and no text of the row is kept',
+  expired_day: 'the listens of its day have left the lake (LISTENS_KEEP_DAYS): its numbers stay as they are',
   duplicate: 'the same user, track and instant was counted before: nothing to do',
   retracted: 'its file was taken back before: `music-kpis restore` makes it count again',
   unknown_track: 'the track is not in songs: send a songs file that has it',

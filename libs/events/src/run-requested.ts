@@ -2,18 +2,23 @@ import { Type } from 'class-transformer';
 import {
   IsBoolean,
   IsIn,
+  IsInt,
   IsOptional,
   IsString,
   Matches,
   MaxLength,
+  Min,
   MinLength,
   ValidateIf,
   ValidateNested,
 } from 'class-validator';
+import { ObjectRef } from './object-ref';
 import { LOGICAL_DATE, RUN_ID, StageEvent } from './stage-event';
 
 const isBackfill = ({ backfillFrom, backfillTo }: RunRequested) =>
   backfillFrom !== undefined || backfillTo !== undefined;
+
+const isForgetting = ({ what }: ErasureAsked) => what === 'forget';
 
 const STANDING_ASKED = ['retract', 'restore'] as const;
 
@@ -31,6 +36,16 @@ export class StandingAsked {
   @IsOptional() @Matches(RUN_ID) readonly ofRun?: string;
 }
 
+/** Listens that are to leave the lake for good: those of users, or those of days before one. */
+export class ErasureAsked {
+  @IsIn(['forget', 'expire']) readonly what!: 'forget' | 'expire';
+  @ValidateIf(isForgetting) @IsInt() @Min(1) readonly users?: number;
+  /** The hashes of their ids; the ids are in no event. */
+  @ValidateIf(isForgetting) @ValidateNested() @Type(() => ObjectRef) readonly hashes?: ObjectRef;
+  @IsOptional() @IsIn(['keep', 'delete']) readonly archive?: 'keep' | 'delete';
+  @ValidateIf((asked: ErasureAsked) => !isForgetting(asked)) @Matches(LOGICAL_DATE) readonly before?: string;
+}
+
 /** Somebody or the schedule wants a run for a logical date. */
 export class RunRequested extends StageEvent {
   static readonly topic = 'music.run.requested';
@@ -44,6 +59,8 @@ export class RunRequested extends StageEvent {
   @ValidateIf(isBackfill) @Matches(LOGICAL_DATE) readonly backfillTo?: string;
   /** No stream files, but what earlier runs delivered is taken back or given back. */
   @IsOptional() @ValidateNested() @Type(() => StandingAsked) readonly standing?: StandingAsked;
+  /** No stream files, but listens leave the lake for good. */
+  @IsOptional() @ValidateNested() @Type(() => ErasureAsked) readonly erasure?: ErasureAsked;
   /** Who asked, where that is known. */
   @IsOptional() @IsString() @MaxLength(200) readonly requestedBy?: string;
 }

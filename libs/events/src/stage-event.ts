@@ -2,14 +2,23 @@ import { Matches } from 'class-validator';
 
 /**
  * What asks for runs: the schedule, a person, files that arrived, a person for days of the lake, a person who takes
- * deliveries back or gives them back.
+ * deliveries back or gives them back, a person who wants to be forgotten, days that are not to be kept.
  */
-export const RUN_KINDS = ['scheduled', 'manual', 'arrival', 'backfill', 'retract', 'restore'] as const;
+export const RUN_KINDS = [
+  'scheduled',
+  'manual',
+  'arrival',
+  'backfill',
+  'retract',
+  'restore',
+  'forget',
+  'expire',
+] as const;
 export type RunKind = (typeof RUN_KINDS)[number];
 
 /** `scheduled__2024-06-25`, `backfill__<date>__<ulid>`, or a kind with a ULID: `manual__<ulid>`. */
 export const RUN_ID =
-  /^(scheduled__\d{4}-\d{2}-\d{2}|(manual|arrival|retract|restore)__[0-9A-Z]{26}|backfill__\d{4}-\d{2}-\d{2}__[0-9A-Z]{26})$/;
+  /^(scheduled__\d{4}-\d{2}-\d{2}|(manual|arrival|retract|restore|forget|expire)__[0-9A-Z]{26}|backfill__\d{4}-\d{2}-\d{2}__[0-9A-Z]{26})$/;
 
 /** The kind of a run, which its id begins with. */
 export function runKind(runId: string): RunKind {

@@ -16,6 +16,8 @@ export interface Placing {
    */
   readonly isOurTurn: () => Promise<boolean>;
   readonly signal: AbortSignal;
+  /** Listens of days before it are not placed: those days have left the lake. YYYY-MM-DD. */
+  readonly keptFrom?: string;
 }
 
 /** Thrown when the run's turn to write the lake went on to another attempt. That one places the listens. */
@@ -34,7 +36,7 @@ const DAYS_AT_ONCE = 8;
 export async function placeListens(
   store: ObjectStore,
   bucket: string,
-  { runId, listens, isOurTurn, signal }: Placing,
+  { runId, listens, isOurTurn, signal, keptFrom = '' }: Placing,
   scratch: string,
   limits: DuckDBLimits,
 ): Promise<string[]> {
@@ -60,7 +62,7 @@ export async function placeListens(
     }
     const earlier = await readPlaced(store, bucket, runId);
     for (const date of earlier?.dates ?? []) dayOf(date);
-    const dates = [...days.keys()].sort();
+    const dates = [...days.keys()].filter((date) => date >= keptFrom).sort();
     const files = Object.fromEntries(dates.map((date) => [date, [...dayOf(date).files].sort((a, b) => a - b)]));
     // A validator of an earlier release does not tell the files of an object.
     const isTold = listens.every((object) => object.date === undefined || object.files !== undefined);

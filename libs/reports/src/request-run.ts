@@ -1,5 +1,6 @@
 import {
   type Envelope,
+  type ErasureAsked,
   ReplayRequested,
   RerunRequested,
   type RerunStage,
@@ -73,6 +74,19 @@ export async function requestStanding(
 ): Promise<string> {
   const runId = `${standing.change}__${asker.askId ?? ulid()}`;
   const request = { runId, logicalDate, immediately: true, standing, requestedBy: asker.name };
+  await ask(kafka, asker, envelope(RunRequested, asker.through, request));
+  return runId;
+}
+
+/** Asks for listens to leave the lake for good. Gives the run's id once Kafka has the event. */
+export async function requestErasure(
+  { kafka }: Pick<Stores, 'kafka'>,
+  erasure: ErasureAsked,
+  logicalDate: string,
+  asker = CLI,
+): Promise<string> {
+  const runId = `${erasure.what}__${asker.askId ?? ulid()}`;
+  const request = { runId, logicalDate, immediately: true, erasure, requestedBy: asker.name };
   await ask(kafka, asker, envelope(RunRequested, asker.through, request));
   return runId;
 }

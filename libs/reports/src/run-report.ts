@@ -72,6 +72,8 @@ export interface RunReport {
   readonly version?: number;
   /** What it takes back or gives back of what others delivered. */
   readonly standing?: Run['standing'];
+  /** Listens that it takes out of the lake for good. */
+  readonly erasure?: Run['erasure'];
   /** What checks found in its numbers. */
   readonly findings: readonly Finding[];
   /** Of a run that was held: what became of it. */
@@ -121,6 +123,7 @@ export async function runReport(
     days: await publishedDates({ objects }, run),
     version: run.version,
     standing: run.standing,
+    erasure: run.erasure,
     findings: run.checks?.findings ?? [],
     decision: run.decision,
     stages: STAGES.map((stage) => stageReport(stage, run)),

@@ -1,4 +1,4 @@
-import { type Decision, type StandingRequest, describeFinding } from '@music/runs';
+import { type Decision, type ErasureRequest, type StandingRequest, describeFinding } from '@music/runs';
 import type { FileReport, RunReport } from './run-report';
 import { describeProgress } from './run-progress';
 import { number, printable, table } from './text';
@@ -13,6 +13,7 @@ export function describeRun(run: RunReport): string {
   if (run.requested_by !== undefined) lines.push(`  asked for by ${printable(run.requested_by)}`);
   if (run.standing !== undefined) lines.push(`  ${printable(describeStanding(run.standing))}`);
   if (run.progress !== undefined) lines.push(`  now: ${describeProgress(run.progress)}`);
+  if (run.erasure !== undefined) lines.push(`  ${describeErasure(run.erasure)}`);
   for (const finding of run.findings) lines.push(`  ${printable(describeFinding(finding))}`);
   if (run.state === 'held')
     lines.push(
@@ -55,6 +56,13 @@ export function describeRun(run: RunReport): string {
       `days: ${run.days.length > 10 ? `${run.days.length}, ${run.days[0]} to ${run.days.at(-1)}` : run.days.join(', ')} (version ${run.version})`,
     );
   return lines.join('\n');
+}
+
+function describeErasure({ what, users = 0, archive, before, report }: ErasureRequest): string {
+  const told = report === undefined ? '' : `; report: s3://${report.bucket}/${report.key}`;
+  if (what === 'expire') return `listens of days before ${before} leave the lake${told}`;
+  const files = archive === 'delete' ? ', with their archived files' : '';
+  return `forgets ${users === 1 ? '1 user' : `${number(users)} users`}${files}${told}`;
 }
 
 function describeDecision({ what, at, by, reason }: Decision): string {

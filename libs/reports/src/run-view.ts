@@ -1,6 +1,6 @@
 import { totalOf } from '@music/contracts';
 import { type RerunStage, type RunKind, STAGES, runKind } from '@music/events';
-import { AT_REST, type Ask, type Batch, type Finding, type Run, rerunStages } from '@music/runs';
+import { AT_REST, type Ask, type Batch, type ErasureRequest, type Finding, type Run, rerunStages } from '@music/runs';
 import type { Stores } from '@music/service';
 import { type RunProgress, runProgress } from './run-progress';
 import {
@@ -87,6 +87,8 @@ export interface RunView extends RunRow {
   readonly dates: readonly string[];
   readonly backfill?: Run['backfill'];
   readonly standing?: Run['standing'];
+  /** Listens that it takes out of the lake for good. */
+  readonly erasure?: Pick<ErasureRequest, 'what' | 'users' | 'archive' | 'before'>;
   /** What checks found in its numbers. */
   readonly findings: readonly Finding[];
   /** Of a run that was held: what became of it. */
@@ -103,6 +105,8 @@ export interface RunView extends RunRow {
   /** What was asked of it once it had ended. */
   readonly asks: readonly Ask[];
 }
+
+const erasureOf = ({ what, users, archive, before }: ErasureRequest) => ({ what, users, archive, before });
 
 const BATCHES_SHOWN = 1_000;
 
@@ -132,6 +136,7 @@ export async function runView(
     dates,
     backfill: run.backfill,
     standing: run.standing,
+    erasure: run.erasure === undefined ? undefined : erasureOf(run.erasure),
     findings: run.checks?.findings ?? [],
     decision: run.decision,
     stages: STAGES.map((stage) => stageReport(stage, run)),

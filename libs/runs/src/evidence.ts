@@ -50,6 +50,8 @@ export interface BatchEvidence {
    * columns.
    */
   readonly rejectedRows?: ObjectRef;
+  /** How many users were forgotten when it was combined: listens of others that are forgotten since may be in it. */
+  readonly forgotten?: number;
   /** Only in the evidence of batch 0. */
   readonly songs?: readonly TableEvidence[];
   readonly users?: readonly TableEvidence[];
@@ -61,6 +63,8 @@ export interface BatchVerdict {
   readonly batch: number;
   /** Listens of the files that passed, and of no other. */
   readonly listens: readonly ListensObject[];
+  /** As of its evidence. */
+  readonly forgotten?: number;
   readonly songs?: readonly ObjectRef[];
   readonly users?: readonly ObjectRef[];
 }

@@ -19,11 +19,13 @@ import {
  * | `run#<run_id>` | `ask#<id>` | what somebody asked of it once it had ended |
  * | `file#<key>` | `<version>` | the ledger entry of a file version |
  * | `standing` | `<sha256>` of key and version | a delivery that was taken back, whether it stands now, and who changed it |
+ * | `erased` | `user#<hash>`, `before` | users who are forgotten; the day before which listens have left the lake |
  * | `content#<sha256>` | `first` | the first file that had this content |
  * | `work#<stage>` | `<event id>` | work that a stage has accepted, with its lease |
  * | `outbox#<stage>` | `<time>#<event id>` | a message that a stage owes to a topic |
  * | `replayed#<dead-letter topic>` | `<partition>/<offset>` | a dead letter that was put back |
  * | `turn#<name>` | `<slot>` | which run's turn it is |
+ * | `arrivals`, `expiry` | `last` | the run that sensors last asked for by themselves |
  * | `counter#<name>` | `counter` | an ascending number |
  *
  * Index `runs_by_time` (`list`, `requestedAt`) lists runs. Nothing that decides anything reads it, since an index lags

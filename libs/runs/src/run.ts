@@ -133,6 +133,19 @@ export interface StandingRequest {
   readonly deliveries?: number;
 }
 
+/** Listens that leave the lake for good. */
+export interface ErasureRequest {
+  readonly what: 'forget' | 'expire';
+  /** Of users who are to be forgotten: how many, where the hashes of their ids are, and what becomes of archived files. */
+  readonly users?: number;
+  readonly hashes?: ObjectRef;
+  readonly archive?: 'keep' | 'delete';
+  /** Of days: the first that stays, YYYY-MM-DD. */
+  readonly before?: string;
+  /** What came of it. */
+  readonly report?: ObjectRef;
+}
+
 export interface Run {
   readonly runId: string;
   readonly logicalDate: string;
@@ -147,6 +160,8 @@ export interface Run {
   readonly backfill?: Backfill;
   /** Deliveries that it takes back or gives back: on request, without stream files; or because it replaces them. */
   readonly standing?: StandingRequest;
+  /** Listens that it takes out of the lake for good. */
+  readonly erasure?: ErasureRequest;
   readonly manifest?: ObjectRef;
   readonly batches?: number;
   readonly rows?: RowTotals;
@@ -171,8 +186,8 @@ export interface Run {
 }
 
 /** Whether a run takes stream files. Others work on what the lake has. */
-export const takesFiles = ({ backfill, standing }: Pick<Run, 'backfill' | 'standing'>): boolean =>
-  backfill === undefined && (standing === undefined || standing.change === 'replace');
+export const takesFiles = ({ backfill, standing, erasure }: Pick<Run, 'backfill' | 'standing' | 'erasure'>): boolean =>
+  backfill === undefined && erasure === undefined && (standing === undefined || standing.change === 'replace');
 
 export type BatchState = 'sensed' | 'combined' | 'judged';
 

@@ -28,6 +28,14 @@ export class StoresConfig {
   @Matches(BROKER, { each: true })
   kafkaBrokers: string[] = [];
 
+  @Setting(
+    'ERASURE_KEY_FILE',
+    'file with the secret key by which ids of forgotten users become hashes, 32 bytes or more; needed once a user is forgotten',
+  )
+  @IsOptional()
+  @IsString()
+  erasureKeyFile?: string;
+
   @Setting('KAFKA_TLS', 'whether Kafka is spoken to over TLS')
   @IsBoolean()
   kafkaTls: boolean = false;

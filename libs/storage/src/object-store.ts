@@ -11,6 +11,7 @@ import {
   GetBucketVersioningCommand,
   GetObjectCommand,
   HeadObjectCommand,
+  ListObjectVersionsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   type PutObjectCommandInput,
@@ -276,6 +277,40 @@ export class ObjectStore {
     }
     await flush();
     return count;
+  }
+
+  /** Versions below a prefix that are no longer the current ones, and delete markers; none in a bucket without versions. */
+  async *listOldVersions(
+    bucket: string,
+    prefix: string,
+  ): AsyncGenerator<StoredObject & { readonly versionId: string }> {
+    if (!(await this.hasVersions(bucket))) return;
+    let after: { KeyMarker?: string; VersionIdMarker?: string } = {};
+    do {
+      const page = await this.s3.send(
+        new ListObjectVersionsCommand({ Bucket: bucket, Prefix: prefix, EncodingType: 'url', ...after }),
+      );
+      const decoded = page.EncodingType === 'url' ? decodeKey : (key: string) => key;
+      for (const { Key, VersionId, ETag = '', Size = 0, IsLatest } of [
+        ...(page.Versions ?? []),
+        ...(page.DeleteMarkers ?? []).map((marker) => ({ ...marker, ETag: '', Size: 0, IsLatest: false })),
+      ])
+        if (Key !== undefined && VersionId !== undefined && IsLatest !== true)
+          yield { bucket, key: decoded(Key), etag: ETag, size: Size, versionId: VersionId };
+      after = { KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker };
+    } while (after.KeyMarker !== undefined);
+  }
+
+  /** Removes one version of an object for good. */
+  async deleteVersion({ bucket, key, versionId }: StoredObject & { readonly versionId: string }): Promise<void> {
+    await this.s3.send(new DeleteObjectCommand({ Bucket: bucket, Key: key, VersionId: versionId }));
+  }
+
+  /** Removes all versions below a prefix for good but the current ones. */
+  async deleteOldVersions(bucket: string, prefix: string): Promise<void> {
+    const old: (StoredObject & { readonly versionId: string })[] = [];
+    for await (const version of this.listOldVersions(bucket, prefix)) old.push(version);
+    for (const version of old) await this.deleteVersion(version);
   }
 
   /**

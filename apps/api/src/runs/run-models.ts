@@ -87,6 +87,14 @@ class StandingModel {
   @ApiProperty({ type: 'integer', required: false, description: 'How many.' }) readonly deliveries?: number;
 }
 
+class ErasureModel {
+  @ApiProperty({ enum: ['forget', 'expire'] }) readonly what!: string;
+  @ApiProperty({ type: 'integer', required: false, description: 'How many users.' }) readonly users?: number;
+  @ApiProperty({ enum: ['keep', 'delete'], required: false, description: 'What becomes of archived files.' })
+  readonly archive?: string;
+  @ApiProperty({ format: 'date', required: false, description: 'The first day that stays.' }) readonly before?: string;
+}
+
 class FindingModel {
   @ApiProperty() readonly check!: string;
   @ApiProperty({ enum: ['warn', 'hold'] }) readonly level!: string;
@@ -136,6 +144,8 @@ export class RunModel extends RunRowModel {
   readonly backfill?: DaysModel;
   @ApiProperty({ required: false, description: 'What it takes back or gives back of what others delivered.' })
   readonly standing?: StandingModel;
+  @ApiProperty({ required: false, description: 'Listens that it takes out of the lake for good.' })
+  readonly erasure?: ErasureModel;
   @ApiProperty({ type: [FindingModel], description: 'What checks found in its numbers.' })
   readonly findings!: readonly FindingModel[];
   @ApiProperty({ required: false, description: 'Of a run that was held: what became of it.' })

@@ -34,7 +34,7 @@ export async function checkRun(
   { summary, rows, today }: RunNumbers,
   { kpis, objects, scratch, limits }: CheckTools,
 ): Promise<Finding[]> {
-  if (checks.length === 0) return [];
+  if (checks.length === 0 || summary.days.length === 0) return [];
   const dir = await mkdtemp(path.join(scratch, 'check-'));
   try {
     const dates = summary.days.map(({ date }) => date);

@@ -533,7 +533,7 @@ export interface components {
              * @description What asked for it.
              * @enum {string}
              */
-            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
+            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore" | "forget" | "expire";
             /**
              * Format: date
              * @description The day it is for; its files may be of others.
@@ -614,6 +614,22 @@ export interface components {
             ofRun?: string;
             /** @description How many. */
             deliveries?: number;
+        };
+        ErasureModel: {
+            /** @enum {string} */
+            what: "forget" | "expire";
+            /** @description How many users. */
+            users?: number;
+            /**
+             * @description What becomes of archived files.
+             * @enum {string}
+             */
+            archive?: "keep" | "delete";
+            /**
+             * Format: date
+             * @description The first day that stays.
+             */
+            before?: string;
         };
         FindingModel: {
             check: string;
@@ -697,7 +713,7 @@ export interface components {
              * @description What asked for it.
              * @enum {string}
              */
-            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
+            kind: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore" | "forget" | "expire";
             /**
              * Format: date
              * @description The day it is for; its files may be of others.
@@ -754,6 +770,8 @@ export interface components {
             backfill?: components["schemas"]["DaysModel"];
             /** @description What it takes back or gives back of what others delivered. */
             standing?: components["schemas"]["StandingModel"];
+            /** @description Listens that it takes out of the lake for good. */
+            erasure?: components["schemas"]["ErasureModel"];
             /** @description What checks found in its numbers. */
             findings: components["schemas"]["FindingModel"][];
             /** @description Of a run that was held: what became of it. */
@@ -1703,7 +1721,7 @@ export interface operations {
                 /** @description Only those in this state. */
                 state?: "pending" | "frozen" | "sensed" | "validated" | "held" | "published" | "completed" | "rejected" | "skipped" | "failed";
                 /** @description Only those that this asked for. */
-                kind?: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore";
+                kind?: "scheduled" | "manual" | "arrival" | "backfill" | "retract" | "restore" | "forget" | "expire";
                 /** @description Only those asked for at or after this time; a day is one of UTC. */
                 from?: string;
                 /** @description Only those asked for at or before this time; a day is one of UTC, to its end. */

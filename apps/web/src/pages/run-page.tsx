@@ -73,6 +73,13 @@ function RunDetails({ run }: { readonly run: Run }) {
           : {run.standing.reason}
         </p>
       )}
+      {run.erasure === undefined ? null : (
+        <p className="notice">
+          {run.erasure.what === 'expire'
+            ? `Listens of days before ${run.erasure.before} leave the lake`
+            : `Forgets ${plural(run.erasure.users ?? 0, 'user')}`}
+        </p>
+      )}
       <Findings run={run} />
       {run.reasons.length === 0 ? null : (
         <ul className={`notice ${run.state === 'skipped' ? '' : 'bad'}`}>
@@ -210,7 +217,7 @@ function Rows({ run }: { readonly run: Run }) {
 function Files({ run }: { readonly run: Run }) {
   if (
     run.backfill !== undefined ||
-    ['retract', 'restore'].includes(run.kind) ||
+    ['retract', 'restore', 'forget', 'expire'].includes(run.kind) ||
     run.batch_count + run.reasons.length === 0
   )
     return null;

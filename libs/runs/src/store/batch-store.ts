@@ -50,6 +50,11 @@ export class BatchStore {
     ]);
   }
 
+  /** Has a batch name other objects than before, of the same listens but for those that were erased. */
+  refer(runId: string, batch: number, changes: Pick<Batch, 'evidence' | 'verdict'>): Promise<boolean> {
+    return this.table.update(batchKey(runId, batch), changes, { batch });
+  }
+
   /** Puts a batch back to a state, and forgets what later ones left. Throws where there is no such batch. */
   async reset(runId: string, batch: number, to: 'sensed' | 'combined'): Promise<void> {
     const forgotten = [

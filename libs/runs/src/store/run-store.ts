@@ -2,9 +2,10 @@ import { type DynamoDBDocumentClient, QueryCommand } from '@aws-sdk/lib-dynamodb
 import type { RunKind, Stage } from '@music/events';
 import type { OutboxMessage } from '../outbox-message';
 import { type Run, type RunState, TRANSITIONS } from '../run';
-import { ArrivalStore } from './arrival-store';
 import { type Ask, AskStore } from './ask-store';
+import { AskedRunStore } from './asked-run-store';
 import { BatchStore } from './batch-store';
+import { ErasureStore } from './erasure-store';
 import { FileLedgerStore } from './file-ledger-store';
 import { OutboxStore } from './outbox-store';
 import { ProgressStore } from './progress-store';
@@ -60,9 +61,11 @@ export class RunStore {
   readonly outbox: OutboxStore;
   readonly turns: TurnStore;
   readonly progress: ProgressStore;
-  readonly arrivals: ArrivalStore;
+  readonly arrivals: AskedRunStore;
+  readonly expiry: AskedRunStore;
   readonly asks: AskStore;
   readonly standing: StandingStore;
+  readonly erasures: ErasureStore;
   private readonly table: RunsTable;
 
   constructor(dynamo: DynamoDBDocumentClient, table: string) {
@@ -71,9 +74,11 @@ export class RunStore {
     this.files = new FileLedgerStore(this.table);
     this.work = new WorkStore(this.table);
     this.outbox = new OutboxStore(this.table);
-    this.arrivals = new ArrivalStore(this.table);
+    this.arrivals = new AskedRunStore(this.table, 'arrivals');
+    this.expiry = new AskedRunStore(this.table, 'expiry');
     this.asks = new AskStore(this.table);
     this.standing = new StandingStore(this.table);
+    this.erasures = new ErasureStore(this.table);
     this.progress = new ProgressStore(this.table);
     this.turns = new TurnStore(this.table, {
       findRun: (runId) => this.findRun(runId),
@@ -83,7 +88,10 @@ export class RunStore {
 
   /** Makes a run, unless there is one of this id. Gives whether it was made. */
   createRun(
-    run: Pick<Run, 'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill' | 'standing' | 'requestedBy'>,
+    run: Pick<
+      Run,
+      'runId' | 'logicalDate' | 'immediately' | 'force' | 'backfill' | 'standing' | 'erasure' | 'requestedBy'
+    >,
     now: Date,
   ): Promise<boolean> {
     return this.table.putNew({

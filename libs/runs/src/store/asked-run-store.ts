@@ -1,21 +1,29 @@
 import type { OutboxMessage } from '../outbox-message';
 import type { Key, RunsTable } from './runs-table';
 
-const KEY: Key = { pk: 'arrivals', sk: 'last' };
-
-/** The run that files which arrived last asked for, and when. */
+/** The run that was last asked for, and when. */
 export interface AskedRun {
   readonly runId: string;
   /** ISO 8601, UTC. */
   readonly askedAt: string;
 }
 
-/** Which run was last asked for by files that arrived: one for each arrival, however many sensors see it. */
-export class ArrivalStore {
-  constructor(private readonly table: RunsTable) {}
+/**
+ * Which run the sensors last asked for by themselves, for one reason: one run for each occasion, however many sensors
+ * see it.
+ */
+export class AskedRunStore {
+  private readonly key: Key;
+
+  constructor(
+    private readonly table: RunsTable,
+    reason: 'arrivals' | 'expiry',
+  ) {
+    this.key = { pk: reason, sk: 'last' };
+  }
 
   last(): Promise<AskedRun | undefined> {
-    return this.table.get<AskedRun>(KEY);
+    return this.table.get<AskedRun>(this.key);
   }
 
   /**
@@ -27,7 +35,7 @@ export class ArrivalStore {
       {
         Put: {
           TableName: this.table.name,
-          Item: { ...KEY, ...next },
+          Item: { ...this.key, ...next },
           ...(last === undefined
             ? { ConditionExpression: 'attribute_not_exists(pk)' }
             : { ConditionExpression: 'runId = :last', ExpressionAttributeValues: { ':last': last.runId } }),

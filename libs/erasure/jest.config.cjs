@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/erasure', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
