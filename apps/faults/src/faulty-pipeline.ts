@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeError } from '@music/errors';
+import { type ErasureReport, erasureReportKey } from '@music/erasure';
 import { STAGES, STAGE_EVENTS, type Stage, fromJson } from '@music/events';
 import { LocalPipeline, type LocalPipelineOptions, dayAfter, laterSamples } from '@music/local-pipeline';
 import { readTopics } from '@music/messaging';
@@ -178,6 +179,11 @@ export class FaultyPipeline {
       notes: report?.notes,
       files: report?.files,
       days: days.map((day) => (day === undefined ? undefined : { ...day, version: 0, computed_at: '' })),
+      standing: report?.standing,
+      findings: report?.findings,
+      decision: report?.decision === undefined ? undefined : { ...report.decision, at: '' },
+      leftOut: await this.leftOut(runId, shift),
+      erased: await this.erased(runId),
       archive: await keys(config.archiveBucket, 'streams/'),
       quarantine: await keys(lakeBucket, 'quarantine/'),
       // Folders, since Spark names its objects by chance.
@@ -188,12 +194,41 @@ export class FaultyPipeline {
     return JSON.parse(
       JSON.stringify(seen)
         .replaceAll(runId, 'RUN')
-        // Names and ETags that come about by chance.
+        // Instants, names and ETags that come about by chance.
+        .replaceAll(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, 'INSTANT')
         .replaceAll(/[0-9A-HJKMNP-TV-Z]{26}/g, 'ULID')
         .replaceAll(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, 'UUID')
         .replaceAll(/\b[0-9a-f]{32}\b/g, 'ETAG')
         .replaceAll(/202\d-\d\d-\d\d/g, (date) => dayAfter(date, -shift)),
     );
+  }
+
+  /** The deliveries of a delivery's days that do not count, and whether the run is held. */
+  private async leftOut(runId: string, shift: number): Promise<unknown> {
+    const { standings, held } = await this.pipeline.stores.runs.standing.list();
+    const dates = SAMPLE_DAYS.map((day) => dayAfter(day, shift));
+    const of = standings.filter((standing) => standing.dates.some((date) => dates.includes(date)));
+    return {
+      held: held.includes(runId),
+      deliveries: of
+        .map(({ key, stands, dates: on, takenBy, notes }) => ({
+          key,
+          stands,
+          dates: on,
+          takenBy: takenBy.map(({ file }) => file),
+          notes: notes.map(({ change, reason, by }) => ({ change, reason, by })),
+        }))
+        .sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
+    };
+  }
+
+  /** What a run that forgets users says that it did. */
+  private async erased(runId: string): Promise<unknown> {
+    const { objects } = this.pipeline.stores;
+    const report = await objects.head(this.pipeline.config.lakeBucket, erasureReportKey(runId));
+    if (report === undefined) return undefined;
+    const { listens, dates, archived, left } = await objects.readJson<ErasureReport>(report);
+    return { listens, dates, archived: archived.map(({ deleted }) => deleted), left: left.map(({ why }) => why) };
   }
 
   async sourceKeys(): Promise<string[]> {

@@ -1,8 +1,15 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ErasureKey, erasureHashesKey } from '@music/erasure';
 import { STAGES, type Stage } from '@music/events';
 import { dayAfter } from '@music/local-pipeline';
 import { listOpenDeadLetters, replay } from '@music/messaging';
-import { requestBackfill } from '@music/reports';
+import { requestBackfill, requestErasure, requestStanding } from '@music/reports';
+import { decideHold } from '@music/runs';
 import { type Gate, type Phase, type ProxiedCall, type Verdict, s3Error } from '@music/testing';
+import { ulid } from 'ulid';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline, SAMPLE_DAYS } from './faulty-pipeline';
 
@@ -15,10 +22,40 @@ const DAY_LISTENS = 1_150;
 /** So much longer a call to S3 takes in a slow run: more than a third of a lease, after which the lease is renewed. */
 const SLOW_MS = 800;
 const PHASES: readonly Phase[] = ['before', 'after'];
+const HEADER = 'user_id,track_id,listen_time\n';
+/** Listens of others in a file that has one of a user who is forgotten. */
+const FORGET_OTHERS = 30;
+/** Versions of a file are told by the second. */
+const VERSION_MS = 1_100;
 
-const KINDS = ['delivery', 'no files', 'only bad files', 'failure and replay', 'compaction', 'backfill'] as const;
+const KINDS = [
+  'delivery',
+  'no files',
+  'only bad files',
+  'failure and replay',
+  'compaction',
+  'backfill',
+  'retract',
+  'restore',
+  'replace',
+  'hold',
+  'release',
+  'discard',
+  'forget',
+] as const;
 /** What a run is about. */
 type Kind = (typeof KINDS)[number];
+/** Kinds about what counts of what was delivered, and the calls that tell it. */
+const TAKING_BACK: ReadonlySet<Kind> = new Set([
+  'retract',
+  'restore',
+  'replace',
+  'hold',
+  'release',
+  'discard',
+  'forget',
+]);
+const WHAT_COUNTS = /standing|held|erased|left\.jsonl|kept|plan\.json|report\.json/;
 const sweepRuns = (kind: Kind): number => (WHOLE ? Infinity : kind === 'delivery' ? 3 : 1);
 
 /** A step of a service that others can see, and the moment before or after it. */
@@ -66,6 +103,8 @@ const withoutListens: Gate = ({ caller, name }, phase) =>
  */
 describe('kill -9', () => {
   let faulty: FaultyPipeline;
+  let dir: string;
+  let keyFile: string;
   const random = seeded(faultSeed());
   /** What becomes of a run of each kind as nobody disturbs it. */
   const undisturbed = new Map<Kind, Result>();
@@ -122,6 +161,52 @@ describe('kill -9', () => {
       const { delivery } = undisturbed.get('delivery') as Result;
       return resultOf(await disturbed(() => backfill(delivery)));
     },
+    retract: async (disturbed) => {
+      const first = await settled(await faulty.deliver());
+      return resultOf(await disturbed(() => changeStanding(first, 'retract')));
+    },
+    restore: async (disturbed) => {
+      const first = await settled(await faulty.deliver());
+      await settled(await changeStanding(first, 'retract'));
+      return resultOf(await disturbed(() => changeStanding(first, 'restore')));
+    },
+    replace: async (disturbed) => {
+      const first = await settled(await faulty.deliver());
+      const day = dayAfter(SAMPLE_DAYS[0], first.shift);
+      await put(`${day}-same`, `${HEADER}u0001,trk0001,${day} 23:59:58\nu0001,trk0001,${day} 23:59:57\n`);
+      await settled(await faulty.request(first.shift));
+      await pause(VERSION_MS);
+      return resultOf(
+        await disturbed(async () => {
+          await put(`${day}-same`, `${HEADER}u0001,trk0001,${day} 23:59:58\n`);
+          return faulty.request(first.shift);
+        }),
+      );
+    },
+    hold: async (disturbed) => {
+      const held = await resultOf(await disturbed(() => suspicious()));
+      await settled(await decide(held.delivery, 'discard')); // so that later runs do not find its file
+      return held;
+    },
+    release: async (disturbed) => {
+      const held = await settled(await suspicious());
+      return resultOf(await disturbed(() => decide(held, 'release')));
+    },
+    discard: async (disturbed) => {
+      const held = await settled(await suspicious());
+      return resultOf(await disturbed(() => decide(held, 'discard')));
+    },
+    forget: async (disturbed) => {
+      const first = await settled(await faulty.deliver());
+      const day = dayAfter(SAMPLE_DAYS[0], first.shift);
+      const id = `forget-${first.shift}`;
+      const second = (n: number) => `${day} 23:59:${String(n).padStart(2, '0')}`;
+      const others = Array.from({ length: FORGET_OTHERS }, (_, n) => `u0001,trk0001,${second(n)}\n`);
+      const good = `${id},trk0001,${second(58)}\n${others.join('')}`;
+      await put(`${day}-forget`, `${HEADER}${good}${id},,\n`);
+      await settled(await faulty.request(first.shift));
+      return resultOf(await disturbed(async () => ({ shift: first.shift, runId: await forget(id) })));
+    },
     compaction: async (disturbed) => {
       const first = await settled(await faulty.deliver());
       const day = dayAfter(SAMPLE_DAYS[0], first.shift);
@@ -135,6 +220,38 @@ describe('kill -9', () => {
       return { delivery: second.delivery, outcome: { compacted: second.outcome, recomputed: recomputed.outcome } };
     },
   };
+  async function changeStanding({ shift, runId }: Delivery, change: 'retract' | 'restore'): Promise<Delivery> {
+    const asked = { change, ofRun: runId, reason: 'a spec' };
+    const logicalDate = dayAfter(SAMPLE_DAYS[0], shift);
+    return { shift, runId: await requestStanding(faulty.pipeline.stores, asked, logicalDate) };
+  }
+  /** A run that checks hold: most of its rows were counted before. */
+  async function suspicious(): Promise<Delivery> {
+    const { shift } = await settled(await faulty.deliver());
+    const day = dayAfter(SAMPLE_DAYS[0], shift);
+    const row = `u0001,trk0001,${day} 23:59:58\n`;
+    await put(`${day}-suspicious`, `${HEADER}${row.repeat(9)}`);
+    return faulty.request(shift);
+  }
+  async function decide(held: Delivery, what: 'release' | 'discard'): Promise<Delivery> {
+    await decideHold(faulty.pipeline.stores.runs, held.runId, { what, by: 'spec', reason: 'a spec' });
+    return held;
+  }
+  async function forget(id: string): Promise<string> {
+    const { stores, config } = faulty.pipeline;
+    const key = ErasureKey.read(keyFile);
+    const hashes = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), {
+      hashes: [key.hash(id)],
+    });
+    const { bucket, key: name, etag, size } = hashes;
+    const asked = {
+      what: 'forget' as const,
+      users: 1,
+      hashes: { bucket, key: name, etag, size },
+      archive: 'delete' as const,
+    };
+    return requestErasure(stores, asked, SAMPLE_DAYS[0]);
+  }
   /** Makes a run of a kind while a gate injects faults. */
   const makeWith = (kind: Kind, gate: Gate, injected: () => string): Promise<Result> =>
     make[kind]((start, otherwise = () => 'pass') =>
@@ -149,10 +266,19 @@ describe('kill -9', () => {
     );
 
   beforeAll(async () => {
-    faulty = await FaultyPipeline.start({ env: { LAKE_MAX_OBJECTS: '1' } });
+    dir = await mkdtemp(path.join(tmpdir(), 'kills-spec-'));
+    keyFile = path.join(dir, 'key');
+    await writeFile(keyFile, 'a key of 32 bytes that a spec has');
+    const checks = path.join(dir, 'checks.yaml');
+    await writeFile(checks, 'checks: [{ check: duplicates, level: hold, more_than: 0.5, at_least: 1 }]');
+    faulty = await FaultyPipeline.start({
+      env: { LAKE_MAX_OBJECTS: '1', SAME_NAME: 'replace', CHECKS_FILE: checks, ERASURE_KEY_FILE: keyFile },
+    });
     let seen = new Set<string>();
     for (const kind of KINDS) {
       if (kind === 'backfill') seen = new Set(); // it makes the steps of others, all with another aim
+      // So do these, with what tells what counts.
+      if (TAKING_BACK.has(kind)) for (const name of seen) if (WHAT_COUNTS.test(name)) seen.delete(name);
       // The first run in a new stack does some things that no later one does, so its steps cannot be reached again.
       if (kind === 'delivery') await settled(await faulty.deliver());
       // Several runs: in a slow one leases are renewed.
@@ -173,7 +299,10 @@ describe('kill -9', () => {
       }
     }
   });
-  afterAll(() => faulty?.stop());
+  afterAll(async () => {
+    await faulty?.stop();
+    await rm(dir, { recursive: true });
+  });
 
   it('undisturbed runs have outcomes to compare with, and every stage has fault points', () => {
     const outcome = (kind: Kind) => undisturbed.get(kind)?.outcome;
@@ -192,6 +321,28 @@ describe('kill -9', () => {
     expect(outcome('failure and replay')).toMatchObject({ failed: { state: 'failed', archive: [] }, completed });
     expect(outcome('backfill')).toMatchObject({ state: 'completed', ...sums(0) });
     expect(outcome('compaction')).toMatchObject({ compacted: { ...sums(1), lake: [] }, recomputed: sums(1) });
+    const nothing = { listen_count: 0, genres: [] };
+    expect(outcome('retract')).toMatchObject({
+      state: 'completed',
+      days: [nothing, nothing],
+      standing: { deliveries: 2 },
+    });
+    expect(outcome('restore')).toMatchObject({ state: 'completed', ...sums(0) });
+    expect(outcome('replace')).toMatchObject({ state: 'completed', ...sums(1), standing: { change: 'replace' } });
+    const held = { findings: [{ check: 'duplicates' }], rows: expect.anything() };
+    expect(outcome('hold')).toMatchObject({
+      state: 'held',
+      ...held,
+      ...sums(0),
+      leftOut: { held: true },
+    });
+    expect(outcome('release')).toMatchObject({ state: 'completed', ...sums(1), decision: { what: 'release' } });
+    expect(outcome('discard')).toMatchObject({ state: 'completed', ...sums(0), decision: { what: 'discard' } });
+    expect(outcome('forget')).toMatchObject({
+      state: 'completed',
+      ...sums(FORGET_OTHERS),
+      erased: { listens: 1, archived: [true], left: [] },
+    });
     for (const stage of STAGES) expect(points.filter((point) => point.stage === stage).length).toBeGreaterThan(5);
     for (const kind of KINDS) expect(points.filter((point) => point.kind === kind).length).toBeGreaterThan(0);
     if (process.env['FAULT_POINTS'] !== undefined)
