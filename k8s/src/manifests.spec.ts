@@ -210,3 +210,8 @@ it('has dashboard and alerts about metrics that there are', () => {
   for (const alert of (files[0] ?? '').matchAll(/alert: (\w+)/g))
     expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
 });
+
+it('has the checks that are there by default as a file of its own', () => {
+  const file = (name: string) => readFileSync(path.join(root, name), 'utf8');
+  expect(file('k8s/base/glue-trigger/checks.yaml')).toBe(file('glue/checks/checks.yaml'));
+});
