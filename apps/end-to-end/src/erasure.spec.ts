@@ -2,7 +2,9 @@ import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ErasureKey, type ErasureReport } from '@music/erasure';
+import { ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { Engine, text as literal } from '@music/duckdb';
+import { ErasureKey, type ErasureReport, Forgotten } from '@music/erasure';
 import { STAGES, STAGE_EVENTS } from '@music/events';
 import { PATIENCE_MS, until } from '@music/local-stack';
 import { LocalPipeline, dayAfter, musicKpis } from '@music/local-pipeline';
@@ -56,8 +58,6 @@ describe('who wants to be forgotten is:', () => {
   const counted = async (date = day) => (await dayReport(pipeline.stores.kpis, date))?.listen_count;
 
   it('the hash of an id is the same in the engine and outside', async () => {
-    const { Engine } = await import('@music/duckdb');
-    const { Forgotten } = await import('@music/erasure');
     const engine = await Engine.open(dir, { memoryBytes: 2 ** 27, threads: 1 });
     for (const length of [32, 64, 65, 200]) {
       await writeFile(path.join(dir, 'some-key'), 'k'.repeat(length));
@@ -197,7 +197,6 @@ describe('who wants to be forgotten is:', () => {
     );
     expect(topics.length).toBeGreaterThan(20);
     expect(topics.filter((value) => value.includes(ID))).toEqual([]);
-    const { ScanCommand } = await import('@aws-sdk/lib-dynamodb');
     for (const TableName of [pipeline.config.runsTable, pipeline.config.kpiTable]) {
       const { Items = [] } = await pipeline.stores.dynamo.send(new ScanCommand({ TableName }));
       expect(Items.length).toBeGreaterThan(5);
@@ -270,7 +269,6 @@ describe('who wants to be forgotten is:', () => {
     for await (const chunk of await objects.open(object)) chunks.push(chunk as Buffer);
     if (!object.key.endsWith('.parquet')) return Buffer.concat(chunks).includes(text);
     await writeFile(file, Buffer.concat(chunks));
-    const { Engine, text: literal } = await import('@music/duckdb');
     const engine = await Engine.open(dir, { memoryBytes: 2 ** 27, threads: 1 });
     const columns = await engine.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM read_parquet(${literal(file)})`);
     const found = columns.some(({ column_name }) => column_name === 'user_id')

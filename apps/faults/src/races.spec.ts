@@ -1,8 +1,21 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
+import { ErasureKey, erasureHashesKey } from '@music/erasure';
 import { STAGES } from '@music/events';
 import { dayAfter, musicKpis } from '@music/local-pipeline';
-import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
+import {
+  type RunReport,
+  dayReport,
+  requestErasure,
+  requestRun,
+  requestStanding,
+  runReport,
+  waitForRun,
+} from '@music/reports';
+import { ulid } from 'ulid';
 import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
@@ -11,18 +24,26 @@ const HEADER = 'user_id,track_id,listen_time\n';
 
 describe('races', () => {
   let faulty: FaultyPipeline;
+  let dir: string;
+  let keyFile: string;
   let days = 0;
   let day: string;
 
   beforeAll(async () => {
-    faulty = await FaultyPipeline.start();
+    dir = await mkdtemp(path.join(tmpdir(), 'races-spec-'));
+    keyFile = path.join(dir, 'key');
+    await writeFile(keyFile, 'a key of 32 bytes that a spec has');
+    faulty = await FaultyPipeline.start({ env: { ERASURE_KEY_FILE: keyFile } });
     await put(
       'songs/songs.csv',
       'track_id,track_name,artists,duration_ms,popularity,track_genre\nt1,One,A,60000,1,ska\n',
     );
     await put('users/users.csv', 'user_id,user_name,user_country\n1,Ada,UK\n');
   });
-  afterAll(() => faulty?.stop());
+  afterAll(async () => {
+    await faulty?.stop();
+    await rm(dir, { recursive: true });
+  });
   beforeEach(() => {
     days += 1;
     day = dayAfter('2024-12-31', days);
@@ -179,6 +200,120 @@ describe('races', () => {
     }
     for (let i = 0; i < 3; i += 1) expect(await faulty.undisturbed()).toEqual(undisturbed);
     log('clock skew', 'two replicas of each stage, one 10 min ahead, one 10 min behind', 'as undisturbed', 3);
+  });
+
+  describe('of what is taken back:', () => {
+    beforeAll(async () => {
+      await faulty.pipeline.replaceService('sensor', { MAX_ACTIVE_RUNS: '2', SAME_NAME: 'replace' });
+    });
+    afterAll(() => faulty.pipeline.replaceService('sensor'));
+
+    const ask = (change: 'retract' | 'restore', of: { key: string } | { ofRun: string }) =>
+      requestStanding(faulty.pipeline.stores, { change, ...of, reason: 'a race' }, day);
+    const take = (name: string) => `streams/${day}/${name}.csv`;
+
+    it('a retraction while another run of the day computes', async () => {
+      await put(take('a'), listens(1, 2));
+      await run();
+      await put(take('b'), listens(2, 3));
+      let retraction = '';
+      const held = faulty.during('glue-trigger', 'CopyObject music-lake/listens', async () => {
+        retraction = await ask('retract', { key: take('a') });
+        await faulty.pipeline.untilRunIs('validated', retraction);
+      });
+      expect(await run()).toMatchObject({ state: 'completed', rows: { kept: 1 } });
+      await held;
+      expect(await ended(retraction)).toMatchObject({ state: 'completed', days: [day] });
+      expect(await counted()).toBe(2);
+      log('retraction', 'while a run of the day computes', 'both count as if one after the other');
+    });
+
+    it('two retractions of one file, and a restoration', async () => {
+      await put(take('a'), listens(1, 2));
+      await run();
+      const both = await Promise.all([1, 2].map(() => ask('retract', { key: take('a') })));
+      const states = (await Promise.all(both.map(ended))).map((report) => report?.state).sort();
+      expect(['completed,completed', 'completed,skipped']).toContain(states.join());
+      expect(await counted()).toBe(0);
+      expect(await ended(await ask('restore', { key: take('a') }))).toMatchObject({ state: 'completed' });
+      expect(await counted()).toBe(2);
+      log('two retractions', 'of one file', 'taken back once, and given back');
+    });
+
+    it('a replacement and a retraction of one file', async () => {
+      await put(take('a'), listens(1, 2));
+      await run();
+      await pause(1_100); // versions are told by the second
+      await put(take('a'), listens(3));
+      let retraction = '';
+      const held = faulty.during('glue-trigger', 'CopyObject music-lake/listens', async () => {
+        retraction = await ask('retract', { key: take('a') });
+        await faulty.pipeline.untilRunIs('validated', retraction);
+      });
+      const replacing = await run();
+      await held;
+      expect(await ended(retraction)).toMatchObject({ state: 'completed' });
+      expect(await counted()).toBe(0);
+      await ended(await ask('restore', { ofRun: replacing?.run_id ?? '' }));
+      expect(await counted()).toBe(1);
+      log('replacement and retraction', 'of one file at once', 'neither version counts, until one is given back');
+    });
+
+    it('a replica that slept through a retraction and a restoration changes nothing', async () => {
+      await put(take('a'), listens(1, 2));
+      await run();
+      const [sleeper] = faulty.pipeline.children('glue-trigger');
+      const held = faulty.during('glue-trigger', 'PutItem standing', async () => {
+        sleeper?.kill('SIGSTOP');
+        await faulty.pipeline.startService('glue-trigger');
+        expect(await ended(retraction)).toMatchObject({ state: 'completed' });
+        expect(await counted()).toBe(0);
+        expect(await ended(await ask('restore', { key: take('a') }))).toMatchObject({ state: 'completed' });
+        sleeper?.kill('SIGCONT');
+      });
+      const retraction = await ask('retract', { key: take('a') });
+      await held;
+      await pause(2_000); // it goes on with what it was at
+      expect(await counted()).toBe(2);
+      expect(
+        (await faulty.pipeline.stores.runs.standing.list()).standings.find(({ key }) => key === take('a'))?.stands,
+      ).toBe(true);
+      await sleeper?.stop();
+      log('sleep', 'glue-trigger, before it takes a delivery back', 'what came meanwhile stays');
+    });
+
+    it('a user who is forgotten while a file of theirs is combined, and while one is placed', async () => {
+      await faulty.pipeline.replaceService('validator', { CONCURRENCY: '2' });
+      const { stores, config } = faulty.pipeline;
+      const forget = async (id: string) => {
+        const hashes = [ErasureKey.read(keyFile).hash(id)];
+        const { bucket, key, etag, size } = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), {
+          hashes,
+        });
+        return requestErasure(stores, { what: 'forget', users: 1, hashes: { bucket, key, etag, size } }, day);
+      };
+      const file = (id: string) => `${HEADER}${id},t1,${day} 01:00:00\n1,t1,${day} 02:00:00\n`;
+      await put(take('combined'), file('going'));
+      const before = faulty.during('validator', 'PutObject music-intermediate/runs/validated', async () => {
+        expect(await ended(await forget('going'))).toMatchObject({ state: 'completed' });
+      });
+      expect(await run()).toMatchObject({ state: 'completed' });
+      await before;
+      expect(await counted()).toBe(1);
+
+      await put(take('placed'), file('gone'));
+      let erasure = '';
+      const held = faulty.during('glue-trigger', 'CopyObject music-lake/listens', async () => {
+        erasure = await forget('gone');
+        await faulty.pipeline.untilRunIs('validated', erasure);
+      });
+      expect(await run()).toMatchObject({ state: 'completed' });
+      await held;
+      expect(await ended(erasure)).toMatchObject({ state: 'completed' });
+      expect(await counted()).toBe(1);
+      await faulty.pipeline.replaceService('validator');
+      log('erasure', 'of a user whose file is combined, or placed', 'no listen of theirs is left');
+    });
   });
 
   // The last one, since the local S3 server goes on listing what was removed from a bucket with versions.
