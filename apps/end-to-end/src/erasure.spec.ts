@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
@@ -38,14 +38,7 @@ describe('who wants to be forgotten is:', () => {
     await rm(dir, { recursive: true });
   });
 
-  async function put(named: Record<string, string>): Promise<void> {
-    const folder = await mkdtemp(path.join(dir, 'delivery-'));
-    for (const [name, body] of Object.entries(named)) {
-      await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
-      await writeFile(path.join(folder, name), body);
-    }
-    await pipeline.load(folder);
-  }
+  const put = (texts: Record<string, string>) => pipeline.putTexts(texts);
   const listens = (user: string, date: string, ...hours: number[]) =>
     hours.map((hour) => `${user},t1,${date} ${String(hour).padStart(2, '0')}:00:00\n`).join('');
   const run = async (): Promise<RunReport> => {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { PATIENCE_MS, until } from '@music/local-stack';
@@ -46,14 +46,7 @@ describe('what looks wrong is held back:', () => {
     }
   });
 
-  async function put(named: Record<string, string>): Promise<void> {
-    const folder = await mkdtemp(path.join(dir, 'delivery-'));
-    for (const [name, body] of Object.entries(named)) {
-      await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
-      await writeFile(path.join(folder, name), body);
-    }
-    await pipeline.load(folder);
-  }
+  const put = (texts: Record<string, string>) => pipeline.putTexts(texts);
   /** A new file, or a new version of one, with so many listens of the day that no other file has. */
   async function deliver(listens: number, name = `${(files += 1)}`): Promise<RunReport> {
     const salt = (files += 1);

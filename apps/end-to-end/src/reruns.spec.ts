@@ -26,14 +26,7 @@ describe('days, files and runs can be done again:', () => {
     await rm(dir, { recursive: true });
   });
 
-  async function put(files: Record<string, string>): Promise<void> {
-    const folder = await mkdtemp(path.join(dir, 'delivery-'));
-    for (const [name, body] of Object.entries(files)) {
-      await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
-      await writeFile(path.join(folder, name), body);
-    }
-    await pipeline.load(folder);
-  }
+  const put = (texts: Record<string, string>) => pipeline.putTexts(texts);
   async function run(force = false): Promise<RunReport> {
     const runId = await requestRun(pipeline.stores, { logicalDate: '2024-06-26', immediately: true, force });
     await waitForRun(pipeline.stores, runId, { timeoutMs: PATIENCE_MS });

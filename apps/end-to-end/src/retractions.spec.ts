@@ -1,6 +1,3 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { PATIENCE_MS } from '@music/local-stack';
 import { LocalPipeline, dayAfter, musicKpis } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
@@ -12,33 +9,21 @@ const USERS = 'user_id,user_name,user_country\n1,Ada,France\n';
 const HEADER = 'user_id,track_id,listen_time\n';
 
 describe('what was delivered wrongly is taken back:', () => {
-  let dir: string;
   let pipeline: LocalPipeline;
   let days = 0;
   let day: string;
 
   beforeAll(async () => {
-    dir = await mkdtemp(path.join(tmpdir(), 'retractions-spec-'));
     pipeline = await LocalPipeline.start({ env: { LAKE_MAX_OBJECTS: '3' } });
     await put({ 'songs/songs.csv': SONGS, 'users/users.csv': USERS });
   });
-  afterAll(async () => {
-    await pipeline?.stop();
-    await rm(dir, { recursive: true });
-  });
+  afterAll(() => pipeline?.stop());
   beforeEach(() => {
     days += 1;
     day = dayAfter('2024-06-25', days);
   });
 
-  async function put(files: Record<string, string>): Promise<void> {
-    const folder = await mkdtemp(path.join(dir, 'delivery-'));
-    for (const [name, body] of Object.entries(files)) {
-      await mkdir(path.dirname(path.join(folder, name)), { recursive: true });
-      await writeFile(path.join(folder, name), body);
-    }
-    await pipeline.load(folder);
-  }
+  const put = (texts: Record<string, string>) => pipeline.putTexts(texts);
   /** A file with one listen at each of these hours of the test's day. */
   const listens = (...hours: number[]) =>
     HEADER + hours.map((hour) => `1,t1,${day} ${String(hour).padStart(2, '0')}:00:00\n`).join('');

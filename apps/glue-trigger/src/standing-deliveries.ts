@@ -195,6 +195,6 @@ async function refuseUnknown(
   if (unknown === undefined) return;
   const others = more.length === 0 ? '' : ` and ${more.length} more`;
   throw new DeliveryIsUnknown(
-    `${unknown.key}${others}: an earlier release wrote it without the files that its listens came in, so none can be taken back; \`music-kpis migrate\` brings it over`,
+    `${unknown.key}${others}: an earlier release wrote it without the files that its listens came in, so none can be taken back; docs/operations.md says how to deliver them again (Take back)`,
   );
 }

@@ -1,5 +1,5 @@
 import { Engine } from '@music/duckdb';
-import { compactDay, finishCompactions, runsBehind } from '@music/lake';
+import { compactDay, finishCompactions, objectsWithoutDeliveries, runsBehind } from '@music/lake';
 import { type StoredObject, ensureRoom } from '@music/storage';
 import { type JobSizes, runDuckDBJob } from './duckdb-job';
 import { defineFunctions } from './duckdb-pass';
@@ -312,5 +312,32 @@ describe('the KPI job', () => {
       message: expect.stringContaining('gone'),
     });
     await runner.close();
+  });
+
+  it('reads on what an earlier release merged, and tells what of it cannot be taken back', async () => {
+    const { store, scratch, limits } = fixture;
+    const date = '2024-06-25';
+    await run(await job('r1', [['u1', 't1', `${date} 10:00:00`]], SONGS));
+    // As that release left it: no file, no run in its rows, and a record of the runs alone.
+    const engine = await Engine.open(scratch, limits);
+    const file = `${scratch}/legacy.parquet`;
+    await engine.run(
+      `COPY (SELECT 'u2' AS user_id, 't2' AS track_id, TIMESTAMP '${date} 11:00:00' AS listened_at, DATE '${date}' AS listen_date) TO '${file}' (FORMAT parquet)`,
+    );
+    engine.close();
+    const legacy = `compacted__${'0'.repeat(32)}`;
+    await store.upload('lake', `listens/date=${date}/run=${legacy}/listens.parquet`, file);
+    await store.putJson('lake', `compacted/${legacy}.json`, { runs: ['r0'] });
+    const counted = async (leftOut: KpiJob['leftOut']) =>
+      (await run(await fixture.job('later', [], SONGS, { dates: [date], leftOut }))).days[date]?.listen_count;
+    expect([await counted({}), await counted({ r1: [0] }), await counted({ other: 'all' })]).toEqual([2, 1, 2]);
+    const unknown = async (runId: string) =>
+      (await objectsWithoutDeliveries(store, 'lake', [date], new Set([runId]))).map((object) => object.run);
+    expect([await unknown('r0'), await unknown('r1')]).toEqual([[legacy], []]);
+
+    expect(await compactDay(store, 'lake', date, 1, scratch, limits)).toBe(true);
+    expect([await counted({}), await counted({ r1: [0] }), await counted({ r1: 'all' })]).toEqual([2, 1, 1]);
+    expect(await unknown('r0')).toEqual([expect.stringMatching(/^compacted__/)]);
+    expect(await unknown('r1')).toEqual([]);
   });
 });

@@ -260,6 +260,14 @@ export class LocalPipeline {
     });
   }
 
+  /** Puts texts into the source bucket, by their keys. */
+  async putTexts(texts: Readonly<Record<string, string>>): Promise<void> {
+    for (const [key, text] of Object.entries(texts))
+      await this.notify(
+        s3Notification(await this.stores.objects.putText(this.config.sourceBucket, key, text, 'text/csv')),
+      );
+  }
+
   /** Puts a local file into the source bucket; S3 would tell the queue of it, where there is one. */
   async put(key: string, file: string): Promise<void> {
     const object = await this.stores.objects.upload(this.config.sourceBucket, key, file);

@@ -52,7 +52,7 @@ export async function planStanding(
   const unknown = await objectsWithoutDeliveries(objects, lakeBucket, dates, takers);
   if (unknown.length > 0)
     throw new Error(
-      `${unknown[0]?.key}: an earlier release wrote it without the files that its listens came in; \`music-kpis migrate\` brings it over`,
+      `${unknown[0]?.key}: an earlier release wrote it without the files that its listens came in; docs/operations.md says how to deliver them again (Take back)`,
     );
   const { standings, held } = await runs.standing.list();
   const meant = new Set(deliveries.map(deliveryKey));
