@@ -40,6 +40,7 @@ describe('combining a batch', () => {
         `${HEADER}1,t1,2024-06-25 10:00:00\n gone ,t1,2024-06-25 10:00:00\ngone,,no time\n2,t1,no time\ngone,t1,2024-06-25 11:00:00,more\n`,
         `${HEADER}1,t2,2024-06-25 10:00:00\n,t1,2024-06-25 10:00:00\n`,
         `${HEADER}GONE,t3,2024-06-25 10:00:00\n`,
+        HEADER,
       ],
       { users: 'user_id,user_name,user_country\n1,A,B\ngone,A,B\n', erased: { users: ['gone', 'nobody'] } },
     );
@@ -52,6 +53,7 @@ describe('combining a batch', () => {
       [5, { forgotten_user: 3, invalid_listen_time: 1 }],
       [2, { missing_user_id: 1 }],
       [1, {}],
+      [0, {}],
     ]);
     expect(bad).toEqual(['0,4,invalid_listen_time,2,t1,no time', '1,2,missing_user_id,,t1,2024-06-25 10:00:00']);
     expect(evidence.forgotten).toBe(2);

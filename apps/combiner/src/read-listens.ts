@@ -101,14 +101,7 @@ export async function readListens(
   }
   // Few files have rows of users who are forgotten: they are read once more.
   const ids = `forgotten_${first.evidence.file}`;
-  if (
-    options.forgotten !== undefined &&
-    options.reading.forgotten === undefined &&
-    (await options.forgotten.findAmong(
-      `SELECT user_id FROM read_parquet(${text(`${dir}/**/*.parquet`)}, hive_partitioning = false, union_by_name = true)`,
-      ids,
-    )) > 0
-  ) {
+  if (options.reading.forgotten === undefined && (await hasForgotten(options.forgotten, dir, ids))) {
     await engine.run(dropMalformed);
     return readListens(engine, group, dir, { ...options, reading: { ...options.reading, forgotten: ids } });
   }
@@ -128,6 +121,19 @@ export async function readListens(
   });
   placed.catch(() => undefined); // awaited by the caller
   return { evidence, listens: counts.listens, placed };
+}
+
+/** Whether rows below a folder are of users who are forgotten; their ids are then in a table. */
+async function hasForgotten(forgotten: Forgotten | undefined, dir: string, table: string): Promise<boolean> {
+  const written = forgotten === undefined ? [] : await parquetBelow(dir);
+  if (forgotten === undefined || written.length === 0) return false;
+  const rows = `SELECT user_id FROM read_parquet(${textList(written)}, hive_partitioning = false)`;
+  return (await forgotten.findAmong(rows, table)) > 0;
+}
+
+async function parquetBelow(dir: string): Promise<string[]> {
+  const names = await readdir(dir, { recursive: true });
+  return names.filter((name) => name.endsWith('.parquet')).map((name) => path.join(dir, name));
 }
 
 /** How many days the files have rows of, or seem to have: a wrong guess costs time, and changes nothing. */
@@ -175,10 +181,10 @@ interface Counts {
 
 /** Counts the rows of the Parquet files below a folder, by file and reason. */
 async function countRows(engine: Engine, dir: string): Promise<Counts> {
-  const written = (await readdir(dir, { recursive: true })).filter((name) => name.endsWith('.parquet'));
+  const written = await parquetBelow(dir);
   if (written.length === 0) return { files: new Map(), listens: [] };
   const rows = await engine.rows<{ filename: string; file: number; reason: RowReason | null; n: bigint }>(
-    `SELECT filename, file, reason, count(*) AS n FROM read_parquet(${textList(written.map((name) => path.join(dir, name)))}, filename = true)
+    `SELECT filename, file, reason, count(*) AS n FROM read_parquet(${textList(written)}, filename = true)
      GROUP BY filename, file, reason ORDER BY filename, file`,
   );
   const files = new Map<number, { rows: number; rejected: RowCounts }>();

@@ -180,8 +180,10 @@ describe('any sequence of deliveries, copies, replacements, retractions, restora
       if (known.length === 0) return undefined;
       const file = known[what.pick % known.length] ?? '';
       if (what.do === 'replace') return deliver(file, what.listens);
-      if (what.do === 'copy')
-        return deliver(`f${(files += 1)}`, reference.deliveries.find((each) => each.file === file)?.listens ?? []);
+      if (what.do === 'copy') {
+        const of = reference.deliveries.find((each) => each.file === file)?.listens ?? [];
+        return of.length === 0 ? undefined : deliver(`f${(files += 1)}`, of); // all of it may be forgotten
+      }
       const change = what.do.startsWith('retract') ? ('retract' as const) : ('restore' as const);
       const number = what.pick % runs.length;
       const which = what.do.endsWith('run')
@@ -215,12 +217,10 @@ describe('any sequence of deliveries, copies, replacements, retractions, restora
         start,
       });
       done.push(`${JSON.stringify(what)}${hit ? `, killed: ${JSON.stringify(dies)}` : ''}`);
-      const state = (await faulty.pipeline.stores.runs.findRun(runId))?.state;
+      const { state, reasons } = (await faulty.pipeline.stores.runs.findRun(runId)) ?? {};
       // Nothing to take, to take back or to compute again: skipped.
-      expect({ done, state }).toEqual({
-        done,
-        state: nothing ? 'skipped' : expect.stringMatching(/^(completed|skipped)$/),
-      });
+      const ended = nothing ? 'skipped' : expect.stringMatching(/^(completed|skipped)$/);
+      expect({ done, reasons, state }).toEqual({ done, reasons, state: ended });
       for (let day = 0; day < DAYS; day += 1) {
         const report = await dayReport(faulty.pipeline.stores.kpis, dayOf(day));
         const served = {
