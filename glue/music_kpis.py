@@ -97,7 +97,7 @@ class KpiJob:
         lake = self.standing(self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
         self.view("listens", own.unionByName(lake))
         # Spark parts and spills by itself, so all listens are one bucket.
-        for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day"):
+        for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day", "genre_bitmaps"):
             self.keep(name)
         for name in ("genre_listeners", "day_listeners"):
             self.view(name, self.model(name))

@@ -90,9 +90,9 @@ export class ComputeKpis extends StagePerformer {
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input, work));
     if ('again' in summaryRef) return summaryRef;
     const summary = await this.runtime.stores.objects.readJson<KpiJobSummary>(summaryRef);
-    const checks = await this.check(run, job, summary);
+    const checks = isChecked(run) ? await this.check(run, job, summary) : { version: turn, findings: [] };
     if (checks === undefined) return { again: TURN_POLL_MS };
-    if (this.isHeldBy(run, checks)) await this.hold(run, turn, checks, work);
+    if (checks.findings.some(({ level }) => level === 'hold')) await this.hold(run, turn, checks, work);
     else await this.publish(run, job, summaryRef, summary, checks, work);
     await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
     return 'done';
@@ -210,14 +210,8 @@ export class ComputeKpis extends StagePerformer {
     }
   }
 
-  /** Whether what checks find may hold a run: not one that somebody asked for with those numbers in mind. */
   private mayHold(run: Run): boolean {
-    const isAsked = run.erasure !== undefined || (run.standing !== undefined && run.standing.change !== 'replace');
-    return !isAsked && run.decision === undefined && this.checks.some(({ level }) => level === 'hold');
-  }
-
-  private isHeldBy(run: Run, { findings }: Checks): boolean {
-    return this.mayHold(run) && findings.some(({ level }) => level === 'hold');
+    return isChecked(run) && this.checks.some(({ level }) => level === 'hold');
   }
 
   /**
@@ -433,6 +427,12 @@ export class ComputeKpis extends StagePerformer {
     if (backfill === undefined || manifest === undefined) return [];
     return (await this.runtime.stores.objects.readJson<Manifest>(manifest)).dates ?? [];
   }
+}
+
+/** Not where somebody asked with those numbers in mind: who takes back, forgets, or decided about a run that was held. */
+function isChecked({ standing, erasure, decision }: Run): boolean {
+  const isAsked = erasure !== undefined || (standing !== undefined && standing.change !== 'replace');
+  return !isAsked && decision === undefined;
 }
 
 /** Where numbers come from. */

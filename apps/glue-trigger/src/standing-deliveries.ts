@@ -79,13 +79,15 @@ export async function changeDeliveries(
   await refuseUnknown(objects, lakeBucket, dated);
   const turnIsOver = () => new Error(`${runId} no longer has turn ${turn} to write the lake`);
   if (touched.length > 0 && !(await isOurTurn())) throw turnIsOver();
-  await mapLimited(dated, CALLS_AT_ONCE, async (standing) => {
-    if (!(await runs.standing.set(standing))) throw turnIsOver();
-  });
   const all = new Map([...known, ...dated.map((standing) => [deliveryKey(standing), standing] as const)]);
   const retracted = [...all.values()].filter(({ stands }) => !stands);
-  if (touched.length > 0 || how !== 'done' || run.decision !== undefined)
-    await writeLeftOut(objects, lakeBucket, retracted, how === 'held' ? [...heldRuns, runId] : heldRuns);
+  const tells = touched.length > 0 || how !== 'done' || run.decision !== undefined;
+  await Promise.all([
+    mapLimited(dated, CALLS_AT_ONCE, async (standing) => {
+      if (!(await runs.standing.set(standing))) throw turnIsOver();
+    }),
+    tells ? writeLeftOut(objects, lakeBucket, retracted, how === 'held' ? [...heldRuns, runId] : heldRuns) : undefined,
+  ]);
   // Also of those that an attempt before this one changed, and did not live to compute.
   const ofThisRun = [...all.values()].filter(({ notes }) => notes.at(-1)?.runId === runId);
   const dates = [...new Set(ofThisRun.flatMap((standing) => standing.dates))].sort();

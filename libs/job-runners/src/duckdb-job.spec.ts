@@ -277,6 +277,7 @@ describe('the KPI job', () => {
       await engine.run(`CREATE TABLE distinct_listens AS SELECT DATE '2024-06-25' AS listen_date, listener, 1 AS track, 1 AS is_new
         FROM (VALUES (1), (2147483647), (2147483648), (2147483648), (4294967297)) AS l(listener)`);
       await defineFunctions(engine);
+      await engine.run(`CREATE TABLE genre_bitmaps AS ${MODELS.genre_bitmaps}`);
       expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.genre_listeners})`)).toBe(4);
       expect(await engine.count(`SELECT unique_listeners FROM (${MODELS.day_listeners})`)).toBe(4);
       engine.close();

@@ -88,12 +88,13 @@ export async function computePass(
       signal.throwIfAborted();
       if (buckets.length > 1) await listensView(engine, bucket);
       await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
-      await engine.run(`CREATE OR REPLACE TABLE distinct_listens AS ${MODELS.distinct_listens}`);
+      for (const model of ['distinct_listens', 'genre_bitmaps'] as const)
+        await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
       for (const part of PARTS) {
         const rows = i === 0 ? `CREATE OR REPLACE TABLE ${part} AS` : `INSERT INTO ${part}`;
         await engine.run(`${rows} ${MODELS[part]}`);
       }
-      await engine.run('DROP TABLE distinct_listens; DROP TABLE listeners');
+      await engine.run('DROP TABLE distinct_listens; DROP TABLE genre_bitmaps; DROP TABLE listeners');
       options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
     }
     if (buckets.length > 1) await listensView(engine, all);

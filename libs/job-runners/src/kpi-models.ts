@@ -3,6 +3,7 @@ import catalogue from '@music/glue/sql/catalogue.sql';
 import day from '@music/glue/sql/day.sql';
 import dayListeners from '@music/glue/sql/day_listeners.sql';
 import distinctListens from '@music/glue/sql/distinct_listens.sql';
+import genreBitmaps from '@music/glue/sql/genre_bitmaps.sql';
 import genreDay from '@music/glue/sql/genre_day.sql';
 import genreListeners from '@music/glue/sql/genre_listeners.sql';
 import listeners from '@music/glue/sql/listeners.sql';
@@ -22,6 +23,7 @@ export const MODELS = {
   listeners,
   distinct_listens: distinctListens,
   track_day: trackDay,
+  genre_bitmaps: genreBitmaps,
   genre_listeners: genreListeners,
   day_listeners: dayListeners,
   listener_day: listenerDay,
