@@ -16,7 +16,7 @@ const WRONG = 'streams/wrong.csv';
 const MUST = 2.5;
 /** An outer limit of the waits, far above what is measured. */
 const PATIENCE_MS = 60_000;
-const LOOK_MS = 20;
+const LOOK_MS = 5;
 
 /**
  * One file of 10,000 listens off a day of 3.3 million, and back: how long it takes from asked to served, with and

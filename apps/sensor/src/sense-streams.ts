@@ -111,11 +111,12 @@ export class SenseStreams extends StagePerformer {
 
   /** Names the deliveries that are to be taken back or given back, and the songs and users as they are now. */
   private async senseStanding(run: Run, asked: StandingRequest, work: Work, again: WorkOutcome): Promise<WorkOutcome> {
-    if (!(await this.isTurnOf(run))) return again;
+    const [isOurTurn, tables] = await Promise.all([this.isTurnOf(run), this.tables()]);
+    if (!isOurTurn) return again;
     try {
       const changed = await findDeliveries(this.runtime.stores, asked);
       const standing = { ...asked, deliveries: changed.length };
-      return await this.freeze(run, { streams: [], left: [], changed }, await this.tables(), work, { standing });
+      return await this.freeze(run, { streams: [], left: [], changed }, tables, work, { standing });
     } catch (error) {
       if (error instanceof NoSuchDelivery) return this.skip(run, error.message, [], work);
       throw error;

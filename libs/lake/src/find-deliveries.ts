@@ -31,10 +31,10 @@ const VERSIONS_TOLD = 5;
  * be given back. Throws NoSuchDelivery.
  */
 export async function findDeliveries(stores: Found, asked: DeliveriesAsked): Promise<Delivery[]> {
-  const named = await (asked.ofRun === undefined
-    ? ofKey(stores, asked.key ?? '', asked.version)
-    : ofRun(stores, asked.ofRun));
-  const { standings } = await stores.runs.standing.list();
+  const [named, { standings }] = await Promise.all([
+    asked.ofRun === undefined ? ofKey(stores, asked.key ?? '', asked.version) : ofRun(stores, asked.ofRun),
+    stores.runs.standing.list(),
+  ]);
   const known = new Map(standings.map((standing) => [deliveryKey(standing), standing]));
   const isWanted = (delivery: Delivery) =>
     (known.get(deliveryKey(delivery))?.stands ?? true) === (asked.change !== 'restore');
