@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { ScanCommand } from '@aws-sdk/lib-dynamodb';
 import { Engine, text as literal } from '@music/duckdb';
-import { ErasureKey, type ErasureReport, Forgotten } from '@music/erasure';
+import type { ErasureReport } from '@music/erasure';
 import { STAGES, STAGE_EVENTS } from '@music/events';
 import { PATIENCE_MS, until } from '@music/local-stack';
 import { LocalPipeline, dayAfter, musicKpis } from '@music/local-pipeline';
@@ -49,27 +49,6 @@ describe('who wants to be forgotten is:', () => {
   const kpis = (...args: string[]) => musicKpis(pipeline, ...args);
   const forget = (...args: string[]) => kpis('forget', '--user-id-file', path.join(dir, 'ids'), ...args);
   const counted = async (date = day) => (await dayReport(pipeline.stores.kpis, date))?.listen_count;
-
-  it('the hash of an id is the same in the engine and outside', async () => {
-    const engine = await Engine.open(dir, { memoryBytes: 2 ** 27, threads: 1 });
-    for (const length of [32, 64, 65, 200]) {
-      await writeFile(path.join(dir, 'some-key'), 'k'.repeat(length));
-      const key = ErasureKey.read(path.join(dir, 'some-key'));
-      const ids = ['1', 'é', 'x'.repeat(1_000), "it's"];
-      const forgotten = await Forgotten.open(
-        engine,
-        key,
-        ids.slice(1).map((id) => key.hash(id)),
-      );
-      await engine.run('CREATE OR REPLACE TABLE ids (user_id VARCHAR)');
-      for (const id of ids) await engine.run('INSERT INTO ids VALUES ($id)', { id });
-      expect(await forgotten.findAmong('SELECT user_id FROM ids')).toBe(3);
-    }
-    engine.close();
-    await writeFile(path.join(dir, 'some-key'), 'short');
-    expect(() => ErasureKey.read(path.join(dir, 'some-key'))).toThrow(/less than 32 bytes: make one/);
-    expect(() => ErasureKey.read(undefined)).toThrow('ERASURE_KEY_FILE is not set');
-  });
 
   it('the listens leave the lake, merged or not, the quarantine and what failed; the archive is listed', async () => {
     await put({
