@@ -78,7 +78,12 @@ describe('the samples', () => {
     expect(JSON.parse(await readFile(path.join(SAMPLES, 'expected.json'), 'utf8'))).toEqual(
       JSON.parse(JSON.stringify(expected)),
     );
-    expect(report.notes).toEqual({ unknownTrackListens: 3, unknownUserListens: 1, unreadableDurations: 1 });
+    expect(report.notes).toEqual({
+      unknownTrackListens: 3,
+      unknownUserListens: 1,
+      unreadableDurations: 1,
+      songRows: 200,
+    });
 
     const { config, stores } = pipeline;
     expect(await keys(config.sourceBucket, 'streams/')).toEqual([]);
