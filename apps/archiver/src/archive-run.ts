@@ -8,7 +8,6 @@ import {
   type Work,
   type WorkOutcome,
   messageOf,
-  versionOf,
 } from '@music/runs';
 import { StagePerformer, StageRuntime } from '@music/service';
 import { CopyDiffers, type FoundObject, ObjectChanged, isCopy, keyBelow, mapLimited } from '@music/storage';
@@ -83,11 +82,9 @@ export class ArchiveRun extends StagePerformer {
   }
 
   private async passedFiles(run: Run, { streams }: Manifest): Promise<PassedFile[]> {
-    const ledger = await this.runtime.stores.runs.files.find(
-      streams.map((file) => ({ key: file.key, version: versionOf(file) })),
-    );
+    const entryOf = await this.runtime.stores.runs.files.ofFiles(streams);
     return streams.flatMap((file) => {
-      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
+      const entry = entryOf(file);
       // Without an entry of this run the file is another run's now; rejected and changed ones are in quarantine or as
       // they were.
       if (entry?.runId !== run.runId || (entry.state !== 'passed' && entry.state !== 'archived')) return [];

@@ -1,10 +1,8 @@
 import { createInterface } from 'node:readline';
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
-import path from 'node:path';
 import { BLANKS } from '@music/contracts';
-import { Engine } from '@music/duckdb';
+import { withEngine } from '@music/duckdb';
 import {
   type Erased,
   ErasureKey,
@@ -12,13 +10,11 @@ import {
   Forgotten,
   NoErasureKey,
   eraseForgotten,
-  erasureHashesKey,
   leftOf,
 } from '@music/erasure';
-import { followRun, number, requestErasure, runReport, yesterday } from '@music/reports';
+import { followRun, number, requestForget, runReport, yesterday } from '@music/reports';
 import type { Stores, StoresConfig } from '@music/service';
 import { type Command, Option } from 'commander';
-import { ulid } from 'ulid';
 import { type WaitOptions, follow, waitOptions } from './follow';
 import { UsageError } from './usage';
 import { print, printJson, withStores } from './with-stores';
@@ -67,10 +63,9 @@ async function forget({
     const key = keyOf(config);
     const hashes = [...ids].map((id) => key.hash(id));
     if (dryRun || verify) return show(await find(stores, config, key, hashes), hashes.length, verify, wait.json);
-    const object = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), { hashes });
-    const { bucket, etag, size, key: name } = object;
-    const asked = { what: 'forget' as const, users: hashes.length, hashes: { bucket, key: name, etag, size }, archive };
-    const runId = await requestErasure(stores, asked, yesterday(config.kpiTimeZone), { through: 'cli', name: by });
+    const asker = { through: 'cli' as const, name: by };
+    const logicalDate = yesterday(config.kpiTimeZone);
+    const runId = await requestForget(stores, config.lakeBucket, { hashes, archive }, logicalDate, asker);
     if (!wait.wait || !wait.json) await follow(stores, runId, wait);
     else await followRun(stores, runId, { timeoutMs: wait.timeout === undefined ? Infinity : wait.timeout * 1_000 });
     if (!wait.wait) return;
@@ -120,22 +115,21 @@ async function find(
   key: ErasureKey,
   hashes: readonly string[],
 ): Promise<Erased> {
-  const dir = await mkdtemp(path.join(tmpdir(), 'forget-'));
-  const engine = await Engine.open(dir, LIMITS);
-  try {
-    const forgotten = await Forgotten.open(engine, key, hashes);
-    const context = { runs, objects, lakeBucket, intermediateBucket, engine, forgotten, dir };
-    return await eraseForgotten({
-      ...context,
+  return withEngine(tmpdir(), 'forget', LIMITS, async (engine, dir) =>
+    eraseForgotten({
+      runs,
+      objects,
+      lakeBucket,
+      intermediateBucket,
+      engine,
+      forgotten: await Forgotten.open(engine, key, hashes),
+      dir,
       runId: '',
       dryRun: true,
       signal: new AbortController().signal,
       progress: () => undefined,
-    });
-  } finally {
-    engine.close();
-    await rm(dir, { recursive: true, force: true });
-  }
+    }),
+  );
 }
 
 function show(found: Erased, users: number, verify: boolean, json: boolean): void {

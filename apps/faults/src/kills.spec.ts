@@ -2,14 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { ErasureKey, erasureHashesKey } from '@music/erasure';
+import { ErasureKey } from '@music/erasure';
 import { STAGES, type Stage } from '@music/events';
 import { dayAfter } from '@music/local-pipeline';
 import { listOpenDeadLetters, replay } from '@music/messaging';
-import { requestBackfill, requestErasure, requestStanding } from '@music/reports';
+import { requestBackfill, requestForget, requestStanding } from '@music/reports';
 import { decideHold } from '@music/runs';
 import { type Gate, type Phase, type ProxiedCall, type Verdict, s3Error } from '@music/testing';
-import { ulid } from 'ulid';
 import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline, SAMPLE_DAYS } from './faulty-pipeline';
 
@@ -28,6 +27,8 @@ const FORGET_OTHERS = 30;
 /** Versions of a file are told by the second. */
 const VERSION_MS = 1_100;
 
+/** About what counts of what was delivered. */
+const ABOUT_WHAT_COUNTS = ['retract', 'restore', 'replace', 'hold', 'release', 'discard', 'forget'] as const;
 const KINDS = [
   'delivery',
   'no files',
@@ -35,26 +36,12 @@ const KINDS = [
   'failure and replay',
   'compaction',
   'backfill',
-  'retract',
-  'restore',
-  'replace',
-  'hold',
-  'release',
-  'discard',
-  'forget',
+  ...ABOUT_WHAT_COUNTS,
 ] as const;
 /** What a run is about. */
 type Kind = (typeof KINDS)[number];
-/** Kinds about what counts of what was delivered, and the calls that tell it. */
-const TAKING_BACK: ReadonlySet<Kind> = new Set([
-  'retract',
-  'restore',
-  'replace',
-  'hold',
-  'release',
-  'discard',
-  'forget',
-]);
+const TAKING_BACK: ReadonlySet<Kind> = new Set(ABOUT_WHAT_COUNTS);
+/** Calls that tell what counts. */
 const WHAT_COUNTS = /standing|held|erased|left\.jsonl|kept|plan\.json|report\.json/;
 const sweepRuns = (kind: Kind): number => (WHOLE ? Infinity : kind === 'delivery' ? 3 : 1);
 
@@ -237,20 +224,10 @@ describe('kill -9', () => {
     await decideHold(faulty.pipeline.stores.runs, held.runId, { what, by: 'spec', reason: 'a spec' });
     return held;
   }
-  async function forget(id: string): Promise<string> {
+  function forget(id: string): Promise<string> {
     const { stores, config } = faulty.pipeline;
-    const key = ErasureKey.read(keyFile);
-    const hashes = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), {
-      hashes: [key.hash(id)],
-    });
-    const { bucket, key: name, etag, size } = hashes;
-    const asked = {
-      what: 'forget' as const,
-      users: 1,
-      hashes: { bucket, key: name, etag, size },
-      archive: 'delete' as const,
-    };
-    return requestErasure(stores, asked, SAMPLE_DAYS[0]);
+    const hashes = [ErasureKey.read(keyFile).hash(id)];
+    return requestForget(stores, config.lakeBucket, { hashes, archive: 'delete' }, SAMPLE_DAYS[0]);
   }
   /** Makes a run of a kind while a gate injects faults. */
   const makeWith = (kind: Kind, gate: Gate, injected: () => string): Promise<Result> =>

@@ -1,13 +1,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { ErasureKey, erasureHashesKey } from '@music/erasure';
+import { ErasureKey } from '@music/erasure';
 import { STAGES, type Stage } from '@music/events';
 import { dayAfter } from '@music/local-pipeline';
-import { dayReport, requestBackfill, requestErasure, requestRun, requestStanding } from '@music/reports';
+import { dayReport, requestBackfill, requestForget, requestRun, requestStanding } from '@music/reports';
 import type { Gate, Phase } from '@music/testing';
 import fc from 'fast-check';
-import { ulid } from 'ulid';
 import { WHOLE, faultSeed, logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
@@ -172,10 +171,7 @@ describe('any sequence of deliveries, copies, replacements, retractions, restora
         const user = what.pick % USERS;
         reference.forget(user);
         const hashes = [ErasureKey.read(keyFile).hash(`${space}-u${user}`)];
-        const { bucket, key, etag, size } = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), {
-          hashes,
-        });
-        return requestErasure(stores, { what: 'forget', users: 1, hashes: { bucket, key, etag, size } }, dayOf(0));
+        return requestForget(stores, config.lakeBucket, { hashes }, dayOf(0));
       }
       if (known.length === 0) return undefined;
       const file = known[what.pick % known.length] ?? '';

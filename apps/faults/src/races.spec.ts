@@ -3,19 +3,18 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { PutBucketVersioningCommand } from '@aws-sdk/client-s3';
-import { ErasureKey, erasureHashesKey } from '@music/erasure';
+import { ErasureKey } from '@music/erasure';
 import { STAGES } from '@music/events';
 import { dayAfter, musicKpis } from '@music/local-pipeline';
 import {
   type RunReport,
   dayReport,
-  requestErasure,
+  requestForget,
   requestRun,
   requestStanding,
   runReport,
   waitForRun,
 } from '@music/reports';
-import { ulid } from 'ulid';
 import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
@@ -271,13 +270,8 @@ describe('races', () => {
     it('a user who is forgotten while a file of theirs is combined, and while one is placed', async () => {
       await faulty.pipeline.replaceService('validator', { CONCURRENCY: '2' });
       const { stores, config } = faulty.pipeline;
-      const forget = async (id: string) => {
-        const hashes = [ErasureKey.read(keyFile).hash(id)];
-        const { bucket, key, etag, size } = await stores.objects.putJson(config.lakeBucket, erasureHashesKey(ulid()), {
-          hashes,
-        });
-        return requestErasure(stores, { what: 'forget', users: 1, hashes: { bucket, key, etag, size } }, day);
-      };
+      const forget = (id: string) =>
+        requestForget(stores, config.lakeBucket, { hashes: [ErasureKey.read(keyFile).hash(id)] }, day);
       const file = (id: string) => `${HEADER}${id},t1,${day} 01:00:00\n1,t1,${day} 02:00:00\n`;
       await put(take('combined'), file('going'));
       const before = faulty.during('validator', 'PutObject music-intermediate/runs/validated', async () => {

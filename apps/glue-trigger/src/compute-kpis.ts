@@ -316,6 +316,7 @@ export class ComputeKpis extends StagePerformer {
     const published = this.published.get(job_run_id) ?? new Set();
     this.published.set(job_run_id, published);
     const waiting = resultObjects(result).filter(({ key }) => !published.has(key));
+    if (waiting.length === 0) return;
     const leftOut = await this.leftOutByDay(job);
     await mapLimited(waiting, PUBLISHED_AT_ONCE, async (object) => {
       for (const day of await readResult(objects, object)) {
@@ -361,8 +362,8 @@ export class ComputeKpis extends StagePerformer {
     const began = performance.now();
     if (run.erasure !== undefined) {
       const { dates, report } = await eraseListens(run, isOurTurn, work, this.erasureTools);
-      run = { ...run, erasure: { ...run.erasure, report } };
-      if (!(await runs.updateRun(runId, { state: 'validated', version }, { erasure: run.erasure })))
+      const changes = { erasure: { ...run.erasure, report } };
+      if (!(await runs.updateRun(runId, { state: 'validated', version }, changes)))
         throw new TurnIsOver(`${runId} has a new turn`);
       erased.push(...dates);
     }

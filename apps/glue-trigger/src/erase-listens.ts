@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import path from 'node:path';
-import { type DuckDBLimits, Engine } from '@music/duckdb';
+import { type DuckDBLimits, type Engine, withEngine } from '@music/duckdb';
 import {
   type ArchivedFile,
   type Erased,
@@ -14,7 +12,7 @@ import {
 } from '@music/erasure';
 import type { ObjectRef } from '@music/events';
 import { finishCompactions } from '@music/lake';
-import { type ListensObject, type Manifest, type Run, type Work, versionOf } from '@music/runs';
+import { type ListensObject, type Manifest, type Run, type Work } from '@music/runs';
 import type { Stores } from '@music/service';
 
 export interface ErasureTools {
@@ -58,7 +56,6 @@ export async function eraseListens(
   }
   const hashes =
     request.hashes === undefined ? [] : (await objects.readJson<{ hashes: string[] }>(request.hashes)).hashes;
-  await runs.erasures.forget(hashes, run.runId);
   await finishCompactions(objects, lakeBucket);
   return withForgotten(hashes, tools, async (context) => {
     const common = {
@@ -127,13 +124,12 @@ async function filesOf(
     const wanted = new Set(files);
     const { streams } = await objects.readJson<Manifest>(manifest);
     const named = streams.filter(({ file }) => wanted.has(file));
-    const ledger = await runs.files.find(named.map((file) => ({ key: file.key, version: versionOf(file) })));
+    const entryOf = await runs.files.ofFiles(named);
     for (const file of named) {
       const { key } = file;
-      const version = versionOf(file);
-      const entry = ledger.get(`${key}\n${version}`);
+      const entry = entryOf(file);
       if (entry?.state === 'archived' && entry.movedTo !== undefined)
-        archived.set(entry.movedTo, { object: entry.movedTo, key, version, deleted: false });
+        archived.set(entry.movedTo, { object: entry.movedTo, key, version: entry.version, deleted: false });
       else left.push({ object: `s3://${file.bucket}/${key}`, why: 'a source file: it is not archived yet' });
     }
   }
@@ -163,12 +159,7 @@ async function withForgotten<T>(
   use: (context: { objects: Stores['objects']; engine: Engine; forgotten: Forgotten; dir: string }) => Promise<T>,
 ): Promise<T> {
   const key = ErasureKey.read(erasureKeyFile);
-  const dir = await mkdtemp(path.join(scratch, 'erase-'));
-  const engine = await Engine.open(dir, limits);
-  try {
-    return await use({ objects, engine, forgotten: await Forgotten.open(engine, key, hashes), dir });
-  } finally {
-    engine.close();
-    await rm(dir, { recursive: true, force: true });
-  }
+  return withEngine(scratch, 'erase', limits, async (engine, dir) =>
+    use({ objects, engine, forgotten: await Forgotten.open(engine, key, hashes), dir }),
+  );
 }

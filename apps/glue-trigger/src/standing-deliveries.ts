@@ -26,8 +26,6 @@ export interface StandingDeliveries {
   readonly leftOut: LeftOut;
   /** The days whose numbers change by what the run took back or gave back, or may, ascending. */
   readonly dates: readonly string[];
-  /** The deliveries that do not stand. */
-  readonly retracted: readonly Standing[];
 }
 
 export interface StandingTurn {
@@ -57,7 +55,7 @@ export async function changeDeliveries(
   const heldRuns = held.filter((each) => each !== runId);
   // The usual case: it costs this one Query.
   if (standings.length === 0 && run.standing === undefined && how === 'done' && run.decision === undefined)
-    return { leftOut: leftOutOf([], heldRuns), dates: [], retracted: [] };
+    return { leftOut: leftOutOf([], heldRuns), dates: [] };
   if (run.manifest === undefined) throw new Error(`run ${runId} has no manifest`);
   const manifest = await objects.readJson<Manifest>(run.manifest);
   const known = new Map(standings.map((standing) => [deliveryKey(standing), standing]));
@@ -91,7 +89,7 @@ export async function changeDeliveries(
   // Also of those that an attempt before this one changed, and did not live to compute.
   const ofThisRun = [...all.values()].filter(({ notes }) => notes.at(-1)?.runId === runId);
   const dates = [...new Set(ofThisRun.flatMap((standing) => standing.dates))].sort();
-  return { leftOut: leftOutOf(retracted, heldRuns), dates, retracted };
+  return { leftOut: leftOutOf(retracted, heldRuns), dates };
 }
 
 /** The deliveries that a run changes: of those that it replaces the ones whose new version is good itself. */
@@ -102,10 +100,10 @@ async function hadItsWay(
 ): Promise<readonly ChangedDelivery[]> {
   if (standing?.change !== 'replace') return named;
   const replacing = streams.filter(({ file }) => named.some(({ replacedBy }) => replacedBy === file));
-  const ledger = await runs.files.find(replacing.map((file) => ({ key: file.key, version: versionOf(file) })));
+  const entryOf = await runs.files.ofFiles(replacing);
   const passed = new Set(
     replacing.flatMap((file) => {
-      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
+      const entry = entryOf(file);
       return entry?.runId === runId && (entry.state === 'passed' || entry.state === 'archived') ? [file.file] : [];
     }),
   );
@@ -114,12 +112,11 @@ async function hadItsWay(
 
 /** What a run delivered itself. */
 async function ownDeliveries(runs: Stores['runs'], { runId, streams }: Manifest): Promise<readonly ChangedDelivery[]> {
-  const ledger = await runs.files.find(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+  const entryOf = await runs.files.ofFiles(streams);
   return streams.flatMap((file) => {
-    const version = versionOf(file);
-    const entry = ledger.get(`${file.key}\n${version}`);
+    const entry = entryOf(file);
     if (entry === undefined || !mayCount(entry)) return [];
-    return [{ key: file.key, version, takenBy: [{ runId, file: file.file }] }];
+    return [{ key: file.key, version: entry.version, takenBy: [{ runId, file: file.file }] }];
   });
 }
 

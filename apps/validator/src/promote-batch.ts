@@ -1,6 +1,5 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, PARQUET, text, textList } from '@music/duckdb';
+import { type DuckDBLimits, PARQUET, text, textList, withEngine } from '@music/duckdb';
 import type { BatchEvidence, ListensObject, ListensPart } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom, mapLimited } from '@music/storage';
 import { ulid } from 'ulid';
@@ -29,9 +28,7 @@ export async function promoteBatch(
   return promoted.filter((each) => each !== undefined);
 
   async function rewrite(part: ListensPart, staying: readonly number[], key: string): Promise<ListensObject> {
-    const dir = await mkdtemp(path.join(scratch, 'promote-'));
-    const engine = await Engine.open(dir, limits);
-    try {
+    return withEngine(scratch, 'promote', limits, async (engine, dir) => {
       await ensureRoom(dir, 2 * part.object.size, 'to take the rows of rejected files out');
       const files = await downloadAll(store, [part.object], path.join(dir, 'in'));
       const out = path.join(dir, 'out.parquet');
@@ -39,9 +36,6 @@ export async function promoteBatch(
         `COPY (SELECT * FROM read_parquet(${textList(files)}) WHERE file IN (${staying.map(Number).join(', ')})) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
       );
       return { ...(await store.upload(bucket, key, out)), date: part.object.date, files: staying };
-    } finally {
-      engine.close();
-      await rm(dir, { recursive: true, force: true });
-    }
+    });
   }
 }

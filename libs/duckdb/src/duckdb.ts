@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import type { DuckDBConnection, DuckDBInstance, DuckDBResult, DuckDBValue } from '@duckdb/node-api';
 import { LastingError } from '@music/errors';
@@ -115,6 +115,26 @@ export class Engine {
     for (const { connection } of this.besides) connection.closeSync();
     this.connection.closeSync();
     this.instance.closeSync();
+  }
+}
+
+/** Opens an engine in a new folder below `scratch`, named by what it is for; both are gone when `use` has ended. */
+export async function withEngine<T>(
+  scratch: string,
+  what: string,
+  limits: DuckDBLimits,
+  use: (engine: Engine, dir: string) => Promise<T>,
+): Promise<T> {
+  const dir = await mkdtemp(path.join(scratch, `${what}-`));
+  try {
+    const engine = await Engine.open(dir, limits);
+    try {
+      return await use(engine, dir);
+    } finally {
+      engine.close();
+    }
+  } finally {
+    await rm(dir, { recursive: true, force: true });
   }
 }
 

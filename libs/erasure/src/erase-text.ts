@@ -8,6 +8,7 @@ import { text } from '@music/duckdb';
 import { type StoredObject, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import type { Erased, ErasureContext } from './erase';
+import { removeOldVersions } from './remove-for-good';
 import { isForgotten } from './forgotten';
 
 /** What parts fields in the forms that are read. */
@@ -48,8 +49,7 @@ export async function eraseFromText(
     const options = form === 'csv' ? 'HEADER' : `HEADER false, DELIMITER '${NO_DELIMITER}', QUOTE '', ESCAPE ''`;
     await engine.run(`COPY (${kept}) TO ${text(out)} (FORMAT csv, ${options})`);
     await objects.uploadOver(object, object.bucket, object.key, out);
-    for await (const old of objects.listOldVersions(object.bucket, object.key))
-      if (old.key === object.key) await objects.deleteVersion(old);
+    await removeOldVersions(objects, object);
   } catch (error) {
     if (!/^(Invalid Input|Conversion|Invalid unicode)/i.test((error as Error).message)) throw error;
     erased.left.push({ object: where, why: `it could not be read as text: ${describeError(error, 200)}` });

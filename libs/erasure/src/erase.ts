@@ -9,6 +9,7 @@ import { ulid } from 'ulid';
 import type { ObjectRef } from '@music/events';
 import { type Forgotten, isForgotten } from './forgotten';
 import { eraseFromText } from './erase-text';
+import { removeForGood } from './remove-for-good';
 
 export interface ErasureContext {
   readonly runs: RunStore;
@@ -91,10 +92,7 @@ async function eraseFromLake(context: ErasureContext, erased: Erased): Promise<v
     signal.throwIfAborted();
     if (old.size === 0 || !old.key.endsWith('.parquet')) continue;
     await withLocal(context, old, async (file) => {
-      if (
-        (await forgotten.findAmong(`SELECT user_id FROM read_parquet(${text(file)}, hive_partitioning = false)`)) === 0
-      )
-        return;
+      if ((await forgotten.findAmong(`SELECT user_id FROM ${parquetOf(file)}`)) === 0) return;
       if (!dryRun) await objects.deleteVersion(old);
       erased.deleted.push(`${uri(old)}?versionId=${old.versionId}`);
     });
@@ -109,7 +107,7 @@ async function eraseFromUsers(context: ErasureContext, erased: Erased): Promise<
     signal.throwIfAborted();
     if (!object.key.endsWith('.parquet')) continue;
     await withLocal(context, object, async (file) => {
-      const rows = `SELECT user_id FROM read_parquet(${text(file)}, hive_partitioning = false)`;
+      const rows = `SELECT user_id FROM ${parquetOf(file)}`;
       if ((await forgotten.findAmong(rows)) === 0) return;
       erased.rewritten.push(uri(object));
       if (dryRun) return;
@@ -136,27 +134,38 @@ async function noteDeliveries(engine: Engine, rows: string, object: LakeObject, 
 }
 
 /** In the same folder, under a name that follows from what it is made of; then the old one goes, with its versions. */
-async function rewriteLakeObject(
-  { objects, engine, dir }: ErasureContext,
-  object: LakeObject,
-  file: string,
-): Promise<void> {
-  const out = path.join(dir, 'kept.parquet');
-  const kept = await engine.run(
-    `COPY (SELECT * FROM read_parquet(${text(file)}, hive_partitioning = false) WHERE user_id IS NULL OR NOT ${isForgotten()}) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
-  );
-  if (kept > 0) {
-    const name = createHash('sha256').update(`${object.key}\0${object.etag}`).digest('hex').slice(0, 32);
-    const prefix = object.key.slice(0, object.key.lastIndexOf('/') + 1);
+async function rewriteLakeObject(context: ErasureContext, object: LakeObject, file: string): Promise<void> {
+  const prefix = object.key.slice(0, object.key.lastIndexOf('/') + 1);
+  await uploadKept(context, object, file, (name) =>
     // The names that tell what an earlier release wrote are kept.
-    const made = /\/parted-\d+\.parquet$/.test(object.key)
-      ? `parted-${parseInt(name.slice(0, 8), 16)}`
-      : `kept-${name}`;
-    await objects.upload(object.bucket, `${prefix}${made}.parquet`, out);
-  }
-  await rm(out, { force: true });
-  await removeForGood(objects, object);
+    /\/parted-\d+\.parquet$/.test(object.key)
+      ? `${prefix}parted-${parseInt(name.slice(0, 8), 16)}.parquet`
+      : `${prefix}kept-${name}.parquet`,
+  );
+  await removeForGood(context.objects, object);
 }
+
+/**
+ * Puts the rows of an object that are of no forgotten user into a new one, in the same bucket, where there are any. Its
+ * name follows from what it is made of, so that another attempt makes the same.
+ */
+async function uploadKept(
+  { objects, engine, dir }: Pick<ErasureContext, 'objects' | 'engine' | 'dir'>,
+  object: StoredObject,
+  file: string,
+  keyOf: (name: string) => string,
+): Promise<StoredObject | undefined> {
+  const out = path.join(dir, `${ulid()}.parquet`);
+  const kept = await engine.run(
+    `COPY (SELECT * FROM ${parquetOf(file)} WHERE user_id IS NULL OR NOT ${isForgotten()}) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
+  );
+  const name = createHash('sha256').update(`${object.key}\0${object.etag}`).digest('hex').slice(0, 32);
+  const made = kept > 0 ? await objects.upload(object.bucket, keyOf(name), out) : undefined;
+  await rm(out, { force: true });
+  return made;
+}
+
+const parquetOf = (file: string): string => `read_parquet(${text(file)}, hive_partitioning = false)`;
 
 async function eraseFromQuarantine(context: ErasureContext, erased: Erased): Promise<void> {
   const { objects, lakeBucket, signal, progress } = context;
@@ -254,29 +263,21 @@ export async function withoutForgotten<T extends ObjectRef>(
   object: T,
   prefix: string,
 ): Promise<T | ObjectRef | undefined> {
-  const { objects, engine, forgotten, dir, dryRun } = context;
+  const { objects, engine, forgotten, dryRun } = context;
   if ((await objects.head(object.bucket, object.key)) === undefined) return object;
   let result: T | ObjectRef | undefined = object;
   await withLocal(context, object, async (file) => {
-    if ((await forgotten.findAmong(`SELECT user_id FROM read_parquet(${text(file)}, hive_partitioning = false)`)) === 0)
-      return;
-    const out = path.join(dir, 'kept.parquet');
-    const kept = await engine.run(
-      `COPY (SELECT * FROM read_parquet(${text(file)}, hive_partitioning = false) WHERE NOT ${isForgotten()}) TO ${text(out)} (FORMAT parquet, ${PARQUET})`,
-    );
-    const name = createHash('sha256').update(`${object.key}\0${object.etag}`).digest('hex').slice(0, 32);
-    const key = `${prefix}${name}.parquet`;
-    result = kept === 0 ? undefined : dryRun ? { ...object, key } : await objects.upload(object.bucket, key, out);
-    await rm(out, { force: true });
+    if ((await forgotten.findAmong(`SELECT user_id FROM ${parquetOf(file)}`)) === 0) return;
+    const keyOf = (name: string) => `${prefix}${name}.parquet`;
+    if (!dryRun) result = await uploadKept(context, object, file, keyOf);
+    else {
+      const kept = await engine.count(
+        `SELECT count(*) FROM ${parquetOf(file)} WHERE user_id IS NULL OR NOT ${isForgotten()}`,
+      );
+      result = kept > 0 ? { ...object, key: keyOf('not-made') } : undefined;
+    }
   });
   return result;
-}
-
-/** Removes an object, and its versions where the bucket keeps them. */
-export async function removeForGood(store: ObjectStore, object: StoredObject): Promise<void> {
-  await store.deleteIfUnchanged(object);
-  for await (const old of store.listOldVersions(object.bucket, object.key))
-    if (old.key === object.key) await store.deleteVersion(old);
 }
 
 /**

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, PARQUET, text } from '@music/duckdb';
+import { type DuckDBLimits, PARQUET, text, withEngine } from '@music/duckdb';
 import { type ObjectStore, type StoredObject, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { deliveredRows, isCompacted, writeTemplate } from './delivered-rows';
@@ -73,9 +72,7 @@ export async function compactDay(
   const replaced = smallest(objects);
   if (replaced.length < 2) return false;
   const id = compactedRun(replaced);
-  const dir = await mkdtemp(path.join(scratch, 'compact-'));
-  const engine = await Engine.open(dir, limits);
-  try {
+  return withEngine(scratch, 'compact', limits, async (engine, dir) => {
     await ensureRoom(dir, 2 * replaced.reduce((sum, { size }) => sum + size, 0), `to compact the lake's ${date}`);
     const files = await downloadAll(store, replaced, path.join(dir, 'in'));
     const file = path.join(dir, 'merged.parquet');
@@ -90,10 +87,7 @@ export async function compactDay(
     const journal = await store.putJson(bucket, journalKey(date), compaction);
     await finish(store, bucket, compaction, journal);
     return true;
-  } finally {
-    engine.close();
-    await rm(dir, { recursive: true, force: true });
-  }
+  });
 }
 
 /**

@@ -10,9 +10,6 @@ export interface LakeFile {
   readonly run: string;
 }
 
-/** The columns of a row of the lake with the delivery it came in: a run, and the number of the file in its manifest. */
-export const DELIVERED_COLUMNS = `${LISTEN_COLUMNS}, file, delivered_by`;
-
 export const isCompacted = (run: string): boolean => run.startsWith('compacted__');
 
 /**
@@ -28,7 +25,10 @@ export async function writeTemplate(engine: Engine, dir: string): Promise<string
   return file;
 }
 
-/** SQL of the rows of objects with DELIVERED_COLUMNS. Those that an earlier release merged have nulls there. */
+/**
+ * SQL of the rows of objects with LISTEN_COLUMNS and the delivery each came in: a run, `delivered_by`, and the number of
+ * the file in its manifest, `file`. Those that an earlier release merged have nulls there.
+ */
 export function deliveredRows(files: readonly LakeFile[], template: string): string {
   return byRun(files)
     .map(([run, paths]) => {
@@ -39,8 +39,8 @@ export function deliveredRows(files: readonly LakeFile[], template: string): str
 }
 
 /**
- * SQL of the rows of objects with LISTEN_COLUMNS and `more`, without those of deliveries that do not stand. Objects of
- * runs that are left out as a whole are not to be among them. `template` is needed where anything is left out.
+ * SQL of the rows of objects with LISTEN_COLUMNS and `more`, without those of deliveries that do not stand. `template`
+ * is needed where anything is left out.
  */
 export function standingRows(files: readonly LakeFile[], leftOut: LeftOut, template: string, more = ''): string {
   const whole: string[] = [];

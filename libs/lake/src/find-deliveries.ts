@@ -84,12 +84,11 @@ async function ofRun(stores: Found, runId: string): Promise<readonly Delivery[]>
     if (changed.length === 0) throw new NoSuchDelivery(`${runId} took no files`);
     return changed.map(({ key, version, takenBy }) => ({ key, version, takenBy }));
   }
-  const ledger = await runs.files.find(streams.map((file) => ({ key: file.key, version: versionOf(file) })));
+  const entryOf = await runs.files.ofFiles(streams);
   const meant = streams.flatMap((file) => {
-    const version = versionOf(file);
-    const entry = ledger.get(`${file.key}\n${version}`);
+    const entry = entryOf(file);
     if (entry === undefined || !mayCount(entry) || !takersOf(entry).includes(runId)) return [];
-    return [{ key: file.key, version, takers: takersOf(entry) }];
+    return [{ key: file.key, version: entry.version, takers: takersOf(entry) }];
   });
   if (meant.length === 0) throw new NoSuchDelivery(`${runId} took no file whose rows passed`);
   return numbered(stores, meant);

@@ -1,6 +1,6 @@
 import { lakeDay, runsBehind } from '@music/lake';
 import type { DayItem, GenreItem } from '@music/kpis';
-import { type Manifest, type StandingNote, deliveryKey, versionOf } from '@music/runs';
+import { type Manifest, type StandingNote, deliveryKey } from '@music/runs';
 import type { Stores } from '@music/service';
 import { mapLimited } from '@music/storage';
 import { retractions } from './retractions';
@@ -70,17 +70,15 @@ export async function explain(
 
   async function lineageOf({ run_id, lake_bytes }: { run_id: string; lake_bytes: number }): Promise<LineageRun> {
     const found = await manifestOf(run_id);
-    const ledger = await runs.files.find(
-      (found?.manifest.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) })),
-    );
-    const files = (found?.manifest.streams ?? []).flatMap(({ versionId, ...file }) => {
-      const entry = ledger.get(`${file.key}\n${versionOf(file)}`);
+    const entryOf = await runs.files.ofFiles(found?.manifest.streams ?? []);
+    const files = (found?.manifest.streams ?? []).flatMap((file) => {
+      const entry = entryOf(file);
       if (entry?.runId !== run_id || (entry.state !== 'archived' && entry.state !== 'passed')) return [];
       return [
         {
           key: file.key,
           version: entry.version,
-          version_id: versionId,
+          version_id: file.versionId,
           sha256: entry.sha256,
           now_at: entry.movedTo,
           retracted: retracted.get(deliveryKey(entry)),

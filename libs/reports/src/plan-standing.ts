@@ -1,7 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { Engine, type DuckDBLimits, text } from '@music/duckdb';
+import { type DuckDBLimits, type Engine, text, withEngine } from '@music/duckdb';
 import {
   type DeliveriesAsked,
   type LakeFile,
@@ -60,9 +60,7 @@ export async function planStanding(
     standings.filter((standing) => !meant.has(deliveryKey(standing))),
     held,
   );
-  const dir = await mkdtemp(path.join(scratch, 'plan-'));
-  const engine = await Engine.open(dir, LIMITS);
-  try {
+  return withEngine(scratch, 'plan', LIMITS, async (engine, dir) => {
     await pairsTable(engine, 'meant', deliveriesByRun(deliveries));
     await pairsTable(engine, 'left_out', others);
     const template = await writeTemplate(engine, dir);
@@ -88,10 +86,7 @@ export async function planStanding(
       days.push({ date, listens: change.listens, staying: change.staying, because_of });
     }
     return { deliveries: deliveries.map(({ key, version }) => ({ key, version })), days };
-  } finally {
-    engine.close();
-    await rm(dir, { recursive: true, force: true });
-  }
+  });
 }
 
 const IN = (table: string) =>

@@ -1,6 +1,6 @@
+import { erasureHashesKey } from '@music/erasure';
 import {
   type Envelope,
-  type ErasureAsked,
   ReplayRequested,
   RerunRequested,
   type RerunStage,
@@ -39,56 +39,65 @@ export interface RunRequest {
 
 /** Asks for a run. Gives its id once Kafka has the event. */
 export async function requestRun(
-  { kafka }: Pick<Stores, 'kafka'>,
+  stores: Pick<Stores, 'kafka'>,
   { logicalDate, scheduled = false, immediately, force }: RunRequest,
   asker = CLI,
 ): Promise<string> {
   const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${asker.askId ?? ulid()}`;
-  await ask(
-    kafka,
-    asker,
-    envelope(RunRequested, asker.through, { runId, logicalDate, immediately, force, requestedBy: asker.name }),
-  );
-  return runId;
+  return askForRun(stores, { runId, logicalDate, immediately, force }, asker);
 }
 
 /** Asks for days of the lake, both inclusive, to be computed again. Gives the run's id once Kafka has the event. */
 export async function requestBackfill(
-  { kafka }: Pick<Stores, 'kafka'>,
+  stores: Pick<Stores, 'kafka'>,
   from: string,
   to: string,
   asker = CLI,
 ): Promise<string> {
   const runId = `backfill__${from}__${asker.askId ?? ulid()}`;
-  const request = { runId, logicalDate: from, immediately: true, backfillFrom: from, backfillTo: to };
-  await ask(kafka, asker, envelope(RunRequested, asker.through, { ...request, requestedBy: asker.name }));
-  return runId;
+  const days = { backfillFrom: from, backfillTo: to };
+  return askForRun(stores, { runId, logicalDate: from, immediately: true, ...days }, asker);
 }
 
 /** Asks for deliveries to be taken back or given back. Gives the run's id once Kafka has the event. */
 export async function requestStanding(
-  { kafka }: Pick<Stores, 'kafka'>,
+  stores: Pick<Stores, 'kafka'>,
   standing: StandingAsked,
   logicalDate: string,
   asker = CLI,
 ): Promise<string> {
   const runId = `${standing.change}__${asker.askId ?? ulid()}`;
-  const request = { runId, logicalDate, immediately: true, standing, requestedBy: asker.name };
-  await ask(kafka, asker, envelope(RunRequested, asker.through, request));
-  return runId;
+  return askForRun(stores, { runId, logicalDate, immediately: true, standing }, asker);
 }
 
-/** Asks for listens to leave the lake for good. Gives the run's id once Kafka has the event. */
-export async function requestErasure(
-  { kafka }: Pick<Stores, 'kafka'>,
-  erasure: ErasureAsked,
+export interface ForgetRequest {
+  /** Of the users' ids, by the key of ERASURE_KEY_FILE. */
+  readonly hashes: readonly string[];
+  /** What becomes of archived files that hold their listens. */
+  readonly archive?: 'keep' | 'delete';
+}
+
+/** Asks for users to be forgotten. Gives the run's id once Kafka has the event; the hashes are in the lake bucket. */
+export async function requestForget(
+  stores: Pick<Stores, 'kafka' | 'objects'>,
+  lakeBucket: string,
+  { hashes, archive }: ForgetRequest,
   logicalDate: string,
   asker = CLI,
 ): Promise<string> {
-  const runId = `${erasure.what}__${asker.askId ?? ulid()}`;
-  const request = { runId, logicalDate, immediately: true, erasure, requestedBy: asker.name };
-  await ask(kafka, asker, envelope(RunRequested, asker.through, request));
-  return runId;
+  const id = asker.askId ?? ulid();
+  const { bucket, key, etag, size } = await stores.objects.putJson(lakeBucket, erasureHashesKey(id), { hashes });
+  const erasure = { what: 'forget' as const, users: hashes.length, hashes: { bucket, key, etag, size }, archive };
+  return askForRun(stores, { runId: `forget__${id}`, logicalDate, immediately: true, erasure }, asker);
+}
+
+async function askForRun(
+  { kafka }: Pick<Stores, 'kafka'>,
+  request: Omit<RunRequested, 'requestedBy'>,
+  asker: Asker,
+): Promise<string> {
+  await ask(kafka, asker, envelope(RunRequested, asker.through, { ...request, requestedBy: asker.name }));
+  return request.runId;
 }
 
 /**

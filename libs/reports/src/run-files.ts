@@ -1,4 +1,4 @@
-import { type Manifest, versionOf } from '@music/runs';
+import type { Manifest } from '@music/runs';
 import type { Stores } from '@music/service';
 import { readOnce } from './read-once';
 import { retractions } from './retractions';
@@ -35,9 +35,9 @@ export async function runFiles(
   for (let at = after; at < end; at += FILES_A_CALL) {
     if (at - after >= FILES_LOOKED_AT) return { files, next: at };
     const taken = streams.slice(at, at + FILES_A_CALL);
-    const ledger = await runs.files.find(taken.map((file) => ({ key: file.key, version: versionOf(file) })));
+    const entryOf = await runs.files.ofFiles(taken);
     const looked = [
-      ...taken.map((file) => fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`), retracted)),
+      ...taken.map((file) => fileReport(file, run, entryOf(file), retracted)),
       ...left.slice(Math.max(0, at - streams.length), Math.max(0, at + FILES_A_CALL - streams.length)).map(leftReport),
     ];
     for (const [i, file] of looked.entries()) {

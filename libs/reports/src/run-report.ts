@@ -97,10 +97,7 @@ export async function runReport(
   const run = await runs.findRun(runId);
   if (run === undefined) return undefined;
   const manifest = run.manifest === undefined ? undefined : await objects.readJson<Manifest>(run.manifest);
-  const [ledger, retracted] = await Promise.all([
-    runs.files.find((manifest?.streams ?? []).map((file) => ({ key: file.key, version: versionOf(file) }))),
-    retractions({ runs }),
-  ]);
+  const [entryOf, retracted] = await Promise.all([runs.files.ofFiles(manifest?.streams ?? []), retractions({ runs })]);
   const endedAt = endOf(run);
   return {
     run_id: runId,
@@ -112,9 +109,7 @@ export async function runReport(
     reasons: run.reasons ?? [],
     seconds: endedAt === undefined ? undefined : secondsBetween(run.requestedAt, endedAt),
     files: [
-      ...(manifest?.streams ?? []).map((file) =>
-        fileReport(file, run, ledger.get(`${file.key}\n${versionOf(file)}`), retracted),
-      ),
+      ...(manifest?.streams ?? []).map((file) => fileReport(file, run, entryOf(file), retracted)),
       ...(manifest?.left ?? []).map(leftReport),
     ],
     rows: run.rows ?? { read: 0, kept: 0, rejected: {} },

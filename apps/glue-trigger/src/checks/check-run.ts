@@ -1,7 +1,6 @@
-import { mkdtemp, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { totalOf } from '@music/contracts';
-import type { DuckDBLimits } from '@music/duckdb';
+import { type DuckDBLimits, withEngine } from '@music/duckdb';
 import { type KpiJobSummary, resultObjects } from '@music/job-runners';
 import type { KpiTable } from '@music/kpis';
 import type { Finding, RowTotals } from '@music/runs';
@@ -35,8 +34,7 @@ export async function checkRun(
   { kpis, objects, scratch, limits }: CheckTools,
 ): Promise<Finding[]> {
   if (checks.length === 0 || summary.days.length === 0) return [];
-  const dir = await mkdtemp(path.join(scratch, 'check-'));
-  try {
+  return withEngine(scratch, 'check', limits, async (engine, dir) => {
     const dates = summary.days.map(({ date }) => date);
     const [results, published] = await Promise.all([
       downloadAll(objects, resultObjects(summary), path.join(dir, 'results')),
@@ -64,10 +62,8 @@ export async function checkRun(
       published,
       topBefore: topBefore.flat(),
     };
-    return await runChecks(checks, checked, dir, limits);
-  } finally {
-    await rm(dir, { recursive: true, force: true });
-  }
+    return runChecks(checks, checked, engine, dir);
+  });
 }
 
 /** The days that some days are compared with, and those themselves; each once. */

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { withEngine } from '@music/duckdb';
 import type { DayKpis, DayQuality } from '@music/kpis';
 import { readChecks } from './check-list';
 import { type Checked, runChecks } from './run-checks';
@@ -45,14 +46,16 @@ describe('the checks of a run', () => {
       song_rows: songRows,
     }));
   const found = async (check: string, days: readonly DayKpis[], checked: Partial<Checked> = {}) => {
-    const file = path.join(dir, 'result.json');
-    await writeFile(file, JSON.stringify(days));
-    const findings = await runChecks(
-      readChecks(`checks: [${check}]`, 'spec'),
-      { results: [file], today: '2024-07-01', run: NOTHING, published: [], topBefore: [], ...checked },
-      dir,
-      LIMITS,
-    );
+    const findings = await withEngine(dir, 'checks', LIMITS, async (engine, folder) => {
+      const file = path.join(folder, 'result.json');
+      await writeFile(file, JSON.stringify(days));
+      return runChecks(
+        readChecks(`checks: [${check}]`, 'spec'),
+        { results: [file], today: '2024-07-01', run: NOTHING, published: [], topBefore: [], ...checked },
+        engine,
+        folder,
+      );
+    });
     return findings.map(({ level, date, text }) => [level, date, text]);
   };
 

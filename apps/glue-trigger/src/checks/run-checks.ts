@@ -1,6 +1,6 @@
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { type DuckDBLimits, Engine, type Row, text, textList } from '@music/duckdb';
+import { type Engine, type Row, text, textList } from '@music/duckdb';
 import catalogueShrank from '@music/glue/checks/catalogue_shrank.sql';
 import duplicates from '@music/glue/checks/duplicates.sql';
 import listenerListens from '@music/glue/checks/listener_listens.sql';
@@ -101,68 +101,60 @@ const RESULT_COLUMNS = `{date: 'DATE', listen_count: 'BIGINT', unique_listeners:
 /** The engine sets room aside for objects that it reads. Bytes. */
 const LEAST_RESULT_BYTES = 2 ** 16;
 
-/** What the checks find, in the order of the list; of one check no more than 10. Throws as the engine does. */
+/** What the checks find, in the order of the list; of one check no more than 10. `dir`: the engine's. Throws as it does. */
 export async function runChecks(
   checks: readonly CheckOf[],
   checked: Checked,
-  scratch: string,
-  limits: DuckDBLimits,
+  engine: Engine,
+  dir: string,
 ): Promise<Finding[]> {
-  if (checks.length === 0) return [];
-  const engine = await Engine.open(scratch, limits);
-  const dir = await mkdtemp(path.join(scratch, 'checks-'));
-  try {
-    const rows = async (name: string, columns: string, values: readonly object[]) => {
-      const file = path.join(dir, `${name}.json`);
-      await writeFile(file, JSON.stringify(values));
-      await engine.run(
-        `CREATE TABLE ${name} AS SELECT * FROM read_json(${text(file)}, columns = ${columns}, format = 'array')`,
-      );
-    };
-    const sizes = await Promise.all(checked.results.map(async (file) => (await stat(file)).size));
+  const rows = async (name: string, columns: string, values: readonly object[]) => {
+    const file = path.join(dir, `${name}.json`);
+    await writeFile(file, JSON.stringify(values));
     await engine.run(
-      `CREATE TABLE results AS SELECT * FROM read_json(${textList(checked.results)}, columns = ${RESULT_COLUMNS}, maximum_object_size = ${Math.max(LEAST_RESULT_BYTES, ...sizes)})`,
+      `CREATE TABLE ${name} AS SELECT * FROM read_json(${text(file)}, columns = ${columns}, format = 'array')`,
     );
-    await engine.run(
-      `CREATE TABLE days AS SELECT date, date < CAST($today AS DATE) AS is_over, listen_count, unique_listeners, unnest(quality) FROM results`,
-      { today: checked.today },
-    );
-    await engine.run('CREATE TABLE genres AS SELECT date, unnest(genres, recursive := true) FROM results');
-    await engine.run('CREATE TABLE songs AS SELECT date, unnest(top_songs, recursive := true) FROM results');
-    await rows(
-      'published',
-      "{date: 'DATE', listen_count: 'BIGINT', version: 'BIGINT', song_rows: 'BIGINT'}",
-      checked.published,
-    );
-    await rows(
-      'top_before',
-      "{date: 'DATE', of_day: 'DATE', genre: 'VARCHAR', listen_count: 'BIGINT'}",
-      checked.topBefore,
-    );
-    await rows(
-      'run',
-      "{read_rows: 'BIGINT', rejected_rows: 'BIGINT', duplicates: 'BIGINT', song_rows: 'BIGINT', unreadable_durations: 'BIGINT'}",
-      [checked.run],
-    );
-    const findings: Finding[] = [];
-    for (const { name, level, parameters } of checks) {
-      const { sql, tell } = CHECKS[name];
-      const found = await engine.rows<Row>(`SELECT * FROM (${sql}) LIMIT ${FINDINGS_OF_A_CHECK}`, parameters);
-      for (const row of found) {
-        const plain = plainRow(row);
-        findings.push({
-          check: name,
-          level,
-          ...(plain.date === null ? {} : { date: plain.date }),
-          text: tell(plain, parameters),
-        });
-      }
+  };
+  const sizes = await Promise.all(checked.results.map(async (file) => (await stat(file)).size));
+  await engine.run(
+    `CREATE TABLE results AS SELECT * FROM read_json(${textList(checked.results)}, columns = ${RESULT_COLUMNS}, maximum_object_size = ${Math.max(LEAST_RESULT_BYTES, ...sizes)})`,
+  );
+  await engine.run(
+    `CREATE TABLE days AS SELECT date, date < CAST($today AS DATE) AS is_over, listen_count, unique_listeners, unnest(quality) FROM results`,
+    { today: checked.today },
+  );
+  await engine.run('CREATE TABLE genres AS SELECT date, unnest(genres, recursive := true) FROM results');
+  await engine.run('CREATE TABLE songs AS SELECT date, unnest(top_songs, recursive := true) FROM results');
+  await rows(
+    'published',
+    "{date: 'DATE', listen_count: 'BIGINT', version: 'BIGINT', song_rows: 'BIGINT'}",
+    checked.published,
+  );
+  await rows(
+    'top_before',
+    "{date: 'DATE', of_day: 'DATE', genre: 'VARCHAR', listen_count: 'BIGINT'}",
+    checked.topBefore,
+  );
+  await rows(
+    'run',
+    "{read_rows: 'BIGINT', rejected_rows: 'BIGINT', duplicates: 'BIGINT', song_rows: 'BIGINT', unreadable_durations: 'BIGINT'}",
+    [checked.run],
+  );
+  const findings: Finding[] = [];
+  for (const { name, level, parameters } of checks) {
+    const { sql, tell } = CHECKS[name];
+    const found = await engine.rows<Row>(`SELECT * FROM (${sql}) LIMIT ${FINDINGS_OF_A_CHECK}`, parameters);
+    for (const row of found) {
+      const plain = plainRow(row);
+      findings.push({
+        check: name,
+        level,
+        ...(plain.date === null ? {} : { date: plain.date }),
+        text: tell(plain, parameters),
+      });
     }
-    return findings;
-  } finally {
-    engine.close();
-    await rm(dir, { recursive: true, force: true });
   }
+  return findings;
 }
 
 /** Whole numbers as numbers, days as text. */

@@ -1,5 +1,6 @@
 import { BatchGetCommand, type BatchGetCommandOutput } from '@aws-sdk/lib-dynamodb';
 import type { LedgerEntry } from '../file-ledger';
+import { type ManifestFile, versionOf } from '../manifest';
 import type { Key, RunsTable } from './runs-table';
 
 const fileKey = (key: string, version: string): Key => ({ pk: `file#${key}`, sk: version });
@@ -27,6 +28,12 @@ export class FileLedgerStore {
       }
     }
     return found;
+  }
+
+  /** Gives the entry of each of a manifest's files; nothing for one that no run took. */
+  async ofFiles(files: readonly ManifestFile[]): Promise<(file: ManifestFile) => LedgerEntry | undefined> {
+    const entries = await this.find(files.map((file) => ({ key: file.key, version: versionOf(file) })));
+    return (file) => entries.get(`${file.key}\n${versionOf(file)}`);
   }
 
   /**
