@@ -98,16 +98,17 @@ export class KpiTable {
     const { version } = provenance;
     if (!(await this.claim(day.date, version))) return 'superseded';
     const items = itemsOf(day, version);
-    const keep = new Set(items.map(({ kpi }) => kpi));
-    const stale = (await this.keys(day.date)).filter(({ kpi }) => kpi !== 'day' && !keep.has(kpi));
-    const writes: Write[] = [
-      ...items.map((Item) => ({ Put: { TableName: this.table, Item } })),
-      ...stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } })),
-    ];
-    for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
-      if (!(await this.writeUnderClaim(day.date, version, writes.slice(i, i + WRITES_A_TRANSACTION))))
-        return 'superseded';
-    }
+    const put = this.writeAllUnderClaim(
+      day.date,
+      version,
+      items.map((Item) => ({ Put: { TableName: this.table, Item } })),
+    );
+    // Beside the writes: whichever of them it sees is kept.
+    const [isOurs, found] = await Promise.all([put, this.keys(day.date)]);
+    const keep = new Set(['day', ...items.map(({ kpi }) => kpi)]);
+    const stale = found.filter(({ kpi }) => !keep.has(kpi));
+    const deletes = stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } }));
+    if (!isOurs || !(await this.writeAllUnderClaim(day.date, version, deletes))) return 'superseded';
     return (await this.putDay(dayItemOf(day, provenance, leftOut))) ? 'published' : 'superseded';
   }
 
@@ -191,6 +192,13 @@ export class KpiTable {
       if ((error as Error).name === 'ConditionalCheckFailedException') return false;
       throw error;
     }
+  }
+
+  private async writeAllUnderClaim(date: string, version: number, writes: readonly Write[]): Promise<boolean> {
+    for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
+      if (!(await this.writeUnderClaim(date, version, writes.slice(i, i + WRITES_A_TRANSACTION)))) return false;
+    }
+    return true;
   }
 
   private async writeUnderClaim(date: string, version: number, writes: Write[]): Promise<boolean> {
