@@ -1,5 +1,5 @@
--- What a day's listeners come to. Rule 8: listens of users that users does not have are counted, and those that are new.
--- Those of several buckets add up, or the highest counts.
+-- How many listeners have how many listens on a day, and whether users has them. Rule 8: a listen of a user that users
+-- does not have is counted. Those of several buckets add up.
 WITH listens_of AS (
     SELECT
         listen_date,
@@ -12,9 +12,10 @@ WITH listens_of AS (
 
 SELECT
     listens_of.listen_date,
-    MAX(listens_of.listen_count) AS most_listens,
-    CAST(SUM(CASE WHEN listeners.is_known = 0 THEN listens_of.listen_count ELSE 0 END) AS BIGINT) AS unknown_user_listens,
-    CAST(SUM(CASE WHEN listeners.is_known = 0 THEN listens_of.new_listens ELSE 0 END) AS BIGINT) AS new_unknown_user_listens
+    listeners.is_known,
+    listens_of.listen_count,
+    COUNT(*) AS listener_count,
+    CAST(SUM(listens_of.new_listens) AS BIGINT) AS new_listens
 FROM listens_of
 INNER JOIN listeners ON listeners.listener = listens_of.listener
-GROUP BY listens_of.listen_date
+GROUP BY listens_of.listen_date, listeners.is_known, listens_of.listen_count

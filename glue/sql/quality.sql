@@ -23,8 +23,8 @@ by_track AS (
 by_listener AS (
     SELECT
         listen_date,
-        MAX(most_listens) AS most_listens_of_a_listener,
-        SUM(unknown_user_listens) AS unknown_user_listens
+        MAX(listen_count) AS most_listens_of_a_listener,
+        SUM(CASE WHEN is_known = 0 THEN listen_count * listener_count ELSE 0 END) AS unknown_user_listens
     FROM listener_day
     GROUP BY listen_date
 )

@@ -12,7 +12,7 @@ new_listens AS (
 ),
 
 unknown AS (
-    SELECT SUM(new_unknown_user_listens) AS unknown_user_listens FROM listener_day
+    SELECT SUM(CASE WHEN is_known = 0 THEN new_listens ELSE 0 END) AS unknown_user_listens FROM listener_day
 )
 
 SELECT

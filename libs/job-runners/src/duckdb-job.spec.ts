@@ -227,9 +227,9 @@ describe('the KPI job', () => {
     const late: Listen[] = [...listens.slice(0, 60), ['u3', 't1', at(0, 1)], ['u1', 't3', at(2, 59)]];
     const sizes: Record<string, JobSizes | undefined> = {
       'all at once': undefined,
-      'a few, which are read where they lie': { listensAtOnce: 200, bytesAtOnce: 2 ** 28 },
-      'more than there are users': { listensAtOnce: 20, bytesAtOnce: 2 ** 28 },
-      'objects that are parted one by one': { listensAtOnce: 40, bytesAtOnce: 1 },
+      'a few, which are read where they lie': { listensAtOnce: 200, bytesAtOnce: 2 ** 28, totalsFromBytes: Infinity },
+      'more than there are users': { listensAtOnce: 20, bytesAtOnce: 2 ** 28, totalsFromBytes: Infinity },
+      'objects that are parted one by one': { listensAtOnce: 40, bytesAtOnce: 1, totalsFromBytes: Infinity },
     };
     const results: Record<string, unknown> = {};
 
@@ -250,7 +250,7 @@ describe('the KPI job', () => {
 
     it('a job that ends between two buckets writes nothing that the next could mix with', async () => {
       const placed = await fixture.place(await job('a', [...listens, ...heavy], SONGS));
-      const size = { listensAtOnce: 20, bytesAtOnce: 2 ** 28 };
+      const size = { listensAtOnce: 20, bytesAtOnce: 2 ** 28, totalsFromBytes: Infinity };
       const { store, scratch, limits } = fixture;
       let steps = 0;
       const whole = await fixture.resultOf(

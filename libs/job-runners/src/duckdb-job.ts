@@ -37,17 +37,23 @@ const FINER = [1, 4, 16];
  */
 const BYTES_A_LISTEN = 72;
 
+/** Smaller days are computed about as quickly as their totals are read and written. */
+const TOTALS_FROM_BYTES = 16 * 2 ** 20;
+
 /** How much is done at once; it follows from the memory, and specs make it small. */
 export interface JobSizes {
   /** Listens that are made distinct at once. */
   readonly listensAtOnce: number;
   /** Bytes of Parquet that are fetched at once. */
   readonly bytesAtOnce: number;
+  /** Bytes of Parquet of a day from which on its totals are kept. */
+  readonly totalsFromBytes: number;
 }
 
-const sizesFor = ({ memoryBytes }: DuckDBLimits): JobSizes => ({
+export const sizesFor = ({ memoryBytes }: DuckDBLimits, totalsFromBytes = TOTALS_FROM_BYTES): JobSizes => ({
   listensAtOnce: Math.floor(memoryBytes / BYTES_A_LISTEN),
   bytesAtOnce: memoryBytes,
+  totalsFromBytes,
 });
 
 type Day = KpiJobSummary['days'][number];
@@ -78,8 +84,8 @@ export async function runDuckDBJob(
       date,
       objects: objects.filter(({ run }) => leftOut[run] !== 'all'),
     }));
-    const passes = planPasses(standing, sizes.bytesAtOnce * SHARE_TOGETHER);
-    const fetching = { store, runId: job.runId, ...sizes };
+    const passes = planPasses(standing, Math.min(sizes.bytesAtOnce * SHARE_TOGETHER, sizes.totalsFromBytes));
+    const fetching = { store, job, ...sizes };
     const [firstPass] = passes;
     ahead = firstPass === undefined ? undefined : fetchAll(firstPass, { ...fetching, dir: path.join(dir, 'pass-0') });
     ahead?.catch(() => undefined); // awaited in its turn
@@ -99,9 +105,8 @@ export async function runDuckDBJob(
     const days: Day[] = [];
     const common = {
       ...fetching,
-      keepUnknownTracks: job.keepUnknownTracks,
       leftOut,
-      template: Object.keys(leftOut).length === 0 ? '' : await writeTemplate(engine, dir),
+      template: await writeTemplate(engine, dir),
       signal,
     };
     for (const [i, pass] of passes.entries()) {
@@ -144,7 +149,7 @@ export async function runDuckDBJob(
 
 async function fetchAll(
   pass: Pass,
-  options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'bytesAtOnce'>,
+  options: Pick<PassOptions, 'store' | 'dir' | 'job' | 'bytesAtOnce' | 'totalsFromBytes'>,
 ): Promise<FetchedListens> {
   await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.bytesAtOnce), 'for the listens of a day');
   return fetchFirst(pass, options);
@@ -159,7 +164,8 @@ async function computeInMemory(
 ): Promise<ReportTotals> {
   for (const finer of FINER) {
     try {
-      return await computePass(engine, pass, finer === 1 ? first : await fetchAll(pass, options), {
+      const fetched = finer === 1 ? first : { ...(await fetchAll(pass, options)), totals: undefined };
+      return await computePass(engine, pass, fetched, {
         ...options,
         listensAtOnce: options.listensAtOnce / finer,
       });

@@ -1,9 +1,11 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
-import { LISTEN_COLUMNS, type LakeFile, type LakeObject, standingRows } from '@music/lake';
+import { LISTEN_COLUMNS, type LakeObject, standingRows } from '@music/lake';
 import type { LeftOut } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
+import { type DayFile, type KnownTotals, computeFromTotals, computeParts, findTotals, keepTotals } from './day-totals';
+import type { KpiJob } from './job-runner';
 import { MODELS, catalogueSql } from './kpi-models';
 import type { Pass } from './plan-passes';
 
@@ -28,15 +30,11 @@ export type ReportTotals = Record<
 /** The share of a pass that is done when its listens are parted and its tracks numbered, about. */
 const NUMBERED = 0.3;
 
-/** What is summed up over buckets. */
-const PARTS = ['track_day', 'genre_listeners', 'day_listeners', 'listener_day'] as const;
-
 export interface PassOptions {
   readonly store: ObjectStore;
+  readonly job: KpiJob;
   /** An own folder below the engine's. */
   readonly dir: string;
-  readonly runId: string;
-  readonly keepUnknownTracks: boolean;
   /** Deliveries whose listens do not count, and what is needed to read the others, see `standingRows`. */
   readonly leftOut: LeftOut;
   readonly template: string;
@@ -44,6 +42,8 @@ export interface PassOptions {
   readonly listensAtOnce: number;
   /** Bytes of objects that are fetched at once; more are parted as they come. */
   readonly bytesAtOnce: number;
+  /** Of a day with so many bytes of objects, or more, totals are kept. */
+  readonly totalsFromBytes: number;
   readonly signal: AbortSignal;
   /** Called whenever a part is done, with the share that is, 0 to 1. */
   readonly step: (share: number) => void;
@@ -52,23 +52,38 @@ export interface PassOptions {
 /** What was fetched of a pass's objects, or of the first group of them. */
 export interface FetchedListens {
   readonly folder: string;
-  /** Local files: of the run's own listens, and of those that the lake has from others. */
-  readonly files: { readonly own: readonly LakeFile[]; readonly lake: readonly LakeFile[] };
+  readonly files: readonly DayFile[];
+  /** Of the pass's only day, where an earlier job kept such that go for this one. */
+  readonly totals: KnownTotals | undefined;
 }
 
+type FetchOptions = Pick<PassOptions, 'store' | 'job' | 'dir' | 'bytesAtOnce' | 'totalsFromBytes'>;
+
 /** Fetches what a pass begins with. To be called ahead, while another pass is computed. Gives the files below `dir`. */
-export function fetchFirst(
-  pass: Pass,
-  options: Pick<PassOptions, 'store' | 'dir' | 'runId' | 'bytesAtOnce'>,
-): Promise<FetchedListens> {
-  return fetchGroup(groupsOf(pass, options)[0] ?? [], 0, options);
+export async function fetchFirst(pass: Pass, options: FetchOptions): Promise<FetchedListens> {
+  const { store, job, dir } = options;
+  const [date] = pass.dates;
+  const [fetched, totals] = await Promise.all([
+    fetchGroup(groupsOf(pass, options)[0] ?? [], 0, options),
+    date !== undefined && hasTotals(pass, options) ? findTotals(store, job, date, pass.objects, dir) : undefined,
+  ]);
+  return { ...fetched, totals };
+}
+
+/** A large day that is fetched as a whole. */
+function hasTotals(
+  { dates, objects, bytes }: Pass,
+  { totalsFromBytes, bytesAtOnce }: Pick<PassOptions, 'totalsFromBytes' | 'bytesAtOnce'>,
+): boolean {
+  return dates.length === 1 && objects.length > 0 && bytes >= totalsFromBytes && bytes <= bytesAtOnce;
 }
 
 /**
  * Computes the models of some days, and leaves them as tables of the engine: `genre_day`, `top_songs`, `top_genres`,
- * `day`. The views `songs` and `users` are there. Listens that do not fit into memory together are parted into buckets
- * by a hash of their user first: a listen and all its repetitions, and a listener with all their listens, are in one
- * bucket, so what buckets count adds up.
+ * `day`, `quality`. The views `songs` and `users` are there. Where a day's totals are known, it looks at the listens of
+ * those users whom a change since concerns. Otherwise at all; those that do not fit into memory together are parted into
+ * buckets by a hash of their user first: a listen and all its repetitions, and a listener with all their listens, are in
+ * one bucket, so what buckets count adds up.
  */
 export async function computePass(
   engine: Engine,
@@ -76,28 +91,10 @@ export async function computePass(
   first: FetchedListens,
   options: PassOptions,
 ): Promise<ReportTotals> {
-  const { dir, signal } = options;
+  const { dir } = options;
   await mkdir(dir, { recursive: true });
   try {
-    const { all, buckets } = await bucketsOf(engine, pass, first, options);
-    await listensView(engine, all);
-    await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
-    await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.keepUnknownTracks)}`);
-    options.step(NUMBERED);
-    for (const [i, bucket] of buckets.entries()) {
-      signal.throwIfAborted();
-      if (buckets.length > 1) await listensView(engine, bucket);
-      await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
-      for (const model of ['distinct_listens', 'genre_bitmaps'] as const)
-        await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
-      for (const part of PARTS) {
-        const rows = i === 0 ? `CREATE OR REPLACE TABLE ${part} AS` : `INSERT INTO ${part}`;
-        await engine.run(`${rows} ${MODELS[part]}`);
-      }
-      await engine.run('DROP TABLE distinct_listens; DROP TABLE genre_bitmaps; DROP TABLE listeners');
-      options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
-    }
-    if (buckets.length > 1) await listensView(engine, all);
+    await computePassParts(engine, pass, first, options);
     for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day', 'quality'] as const)
       await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
     const [report] = await engine.rows<Record<keyof ReportTotals, bigint>>(MODELS.run_report);
@@ -111,6 +108,44 @@ export async function computePass(
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
+}
+
+/**
+ * Leaves `tracks`, `catalogue` and the parts as tables, and what the run's report is made of as the view `listens`; and
+ * the totals of a large day for the jobs that come.
+ */
+async function computePassParts(
+  engine: Engine,
+  pass: Pass,
+  first: FetchedListens,
+  options: PassOptions,
+): Promise<void> {
+  const { store, job, dir } = options;
+  const [date = ''] = pass.dates;
+  const { totals, files } = first;
+  if (totals !== undefined && (await computeFromTotals(engine, totals, date, files, { ...options, ...job }))) return;
+  await computeAllParts(engine, pass, first, options);
+  if (hasTotals(pass, options)) await keepTotals(engine, store, job, date, pass.objects, dir);
+}
+
+async function computeAllParts(engine: Engine, pass: Pass, first: FetchedListens, options: PassOptions): Promise<void> {
+  const { all, buckets } = await bucketsOf(engine, pass, first, options);
+  await listensView(engine, all);
+  await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
+  await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.job.keepUnknownTracks)}`);
+  options.step(NUMBERED);
+  for (const [i, bucket] of buckets.entries()) {
+    options.signal.throwIfAborted();
+    if (buckets.length > 1) await listensView(engine, bucket);
+    for (const model of ['listeners', 'distinct_listens'] as const)
+      await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
+    await computeParts(engine, (part, model) =>
+      i === 0 ? `CREATE OR REPLACE TABLE ${part} AS ${model}` : `INSERT INTO ${part} ${model}`,
+    );
+    await engine.run('DROP TABLE listeners');
+    options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
+  }
+  if (buckets.length > 1) await listensView(engine, all);
 }
 
 /** SQL that gives the columns of the view `listens`: those of all listens, and those of each bucket. */
@@ -135,7 +170,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
   if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
   const rows = await engine.count(
-    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(Object.values(fetched.files).flatMap((files) => files.map(({ path: file }) => file)))})`,
+    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(fetched.files.map(({ path: file }) => file))})`,
   );
   const estimated =
     (rows * bytes) /
@@ -177,25 +212,17 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
 async function fetchGroup(
   group: readonly LakeObject[],
   n: number,
-  { store, dir, runId }: Pick<PassOptions, 'store' | 'dir' | 'runId'>,
+  { store, dir, job }: Pick<PassOptions, 'store' | 'dir' | 'job'>,
 ): Promise<FetchedListens> {
   const folder = path.join(dir, `in-${n}`);
-  const fetch = async (objects: readonly LakeObject[], name: string): Promise<LakeFile[]> =>
-    (await downloadAll(store, objects, path.join(folder, name))).map((file, i) => ({
-      path: file,
-      run: (objects[i] as LakeObject).run,
-    }));
-  const [own, lake] = await Promise.all([
-    fetch(
-      group.filter(({ run }) => run === runId),
-      'own',
-    ),
-    fetch(
-      group.filter(({ run }) => run !== runId),
-      'lake',
-    ),
-  ]);
-  return { folder, files: { own, lake } };
+  const paths = await downloadAll(store, group, folder);
+  const files = group.map((object, i): DayFile => ({
+    path: paths[i] as string,
+    run: object.run,
+    object,
+    isOwn: object.run === job.runId,
+  }));
+  return { folder, files, totals: undefined };
 }
 
 /** All objects at once, or a few at a time where they are many times what memory holds. */
@@ -218,17 +245,11 @@ function inGroups(objects: readonly LakeObject[], most: number): LakeObject[][] 
   return groups;
 }
 
-function readBoth(
-  { own, lake }: FetchedListens['files'],
-  { leftOut, template }: Pick<PassOptions, 'leftOut' | 'template'>,
-): string {
-  const parts = [
-    [own, 1],
-    [lake, 0],
-  ] as const;
-  return parts
-    .filter(([files]) => files.length > 0)
-    .map(([files, ofRun]) => standingRows(files, leftOut, template, `${ofRun} AS of_run`))
+function readBoth(files: readonly DayFile[], { leftOut, template }: Pick<PassOptions, 'leftOut' | 'template'>): string {
+  return [true, false]
+    .map((isOwn) => ({ isOwn, alike: files.filter((file) => file.isOwn === isOwn) }))
+    .filter(({ alike }) => alike.length > 0)
+    .map(({ isOwn, alike }) => standingRows(alike, leftOut, template, `${isOwn ? 1 : 0} AS of_run`))
     .join(' UNION ALL ');
 }
 

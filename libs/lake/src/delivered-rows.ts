@@ -63,11 +63,16 @@ function conditionOf(run: string, leftOut: LeftOut): string | undefined {
     if (files === undefined) return undefined;
     return files === 'all' ? 'FALSE' : `coalesce(file NOT IN (${files.map(Number).join(', ')}), TRUE)`;
   }
+  return Object.keys(leftOut).length === 0 ? undefined : standing(leftOut);
+}
+
+/** SQL that is true of `deliveredRows` of deliveries that stand. Without a delivery a row stands. */
+export function standing(leftOut: LeftOut): string {
   const left = Object.entries(leftOut).map(
     ([by, files]) =>
       `delivered_by = ${text(by)}${files === 'all' ? '' : ` AND file IN (${files.map(Number).join(', ')})`}`,
   );
-  return left.length === 0 ? undefined : `NOT coalesce(${left.join(' OR ')}, FALSE)`;
+  return left.length === 0 ? 'TRUE' : `NOT coalesce(${left.join(' OR ')}, FALSE)`;
 }
 
 function byRun(files: readonly LakeFile[]): [run: string, paths: string[]][] {
