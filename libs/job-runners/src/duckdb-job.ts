@@ -106,7 +106,7 @@ export async function runDuckDBJob(
     const common = {
       ...fetching,
       leftOut,
-      template: await writeTemplate(engine, dir),
+      template: Object.keys(leftOut).length === 0 ? '' : await writeTemplate(engine, dir),
       signal,
     };
     for (const [i, pass] of passes.entries()) {

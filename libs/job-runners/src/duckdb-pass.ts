@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
-import { LISTEN_COLUMNS, type LakeObject, standingRows } from '@music/lake';
+import { LISTEN_COLUMNS, type LakeObject, standingRows, writeTemplate } from '@music/lake';
 import type { LeftOut } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { type DayFile, type KnownTotals, computeFromTotals, computeParts, findTotals, keepTotals } from './day-totals';
@@ -123,7 +123,10 @@ async function computePassParts(
   const { store, job, dir } = options;
   const [date = ''] = pass.dates;
   const { totals, files } = first;
-  if (totals !== undefined && (await computeFromTotals(engine, totals, date, files, { ...options, ...job }))) return;
+  if (totals !== undefined) {
+    const template = await writeTemplate(engine, dir);
+    if (await computeFromTotals(engine, totals, date, files, { ...job, ...options, template })) return;
+  }
   await computeAllParts(engine, pass, first, options);
   if (hasTotals(pass, options)) await keepTotals(engine, store, job, date, pass.objects, dir);
 }
