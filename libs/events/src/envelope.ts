@@ -22,14 +22,23 @@ export interface Envelope<T extends StageEvent = StageEvent> {
 }
 
 /**
- * `Type`'s fields from plain JSON, or SchemaViolation that lists every field that is wrong. Unknown fields are wrong.
+ * `Type`'s fields from plain JSON, or SchemaViolation that lists every field that is wrong. Unknown fields are wrong;
+ * where they may come from a newer release, they are left as they are: whoever knows them may get them from here.
  */
-export function fromPlain<T extends object>(type: ClassConstructor<T>, plain: unknown): T {
+export function fromPlain<T extends object>(
+  type: ClassConstructor<T>,
+  plain: unknown,
+  { leaveUnknown = false } = {},
+): T {
   if (typeof plain !== 'object' || plain === null || Array.isArray(plain)) {
     throw new SchemaViolation(`${type.name}: expected an object, found ${plain === null ? 'null' : typeof plain}`);
   }
   const value = plainToInstance(type, plain);
-  const errors = validateSync(value, { whitelist: true, forbidNonWhitelisted: true, stopAtFirstError: true });
+  const errors = validateSync(value, {
+    whitelist: !leaveUnknown,
+    forbidNonWhitelisted: !leaveUnknown,
+    stopAtFirstError: true,
+  });
   if (errors.length > 0) throw new SchemaViolation(`${type.name}: ${describeViolations(errors).join('; ')}`);
   return value;
 }
@@ -61,6 +70,12 @@ export function envelope<T extends StageEvent>(
   };
 }
 
+/** Within a major version of a schema, fields are added, never taken away or changed. */
+const SCHEMA_VERSION = 1;
+
+/** The name of an event's JSON Schema, see `schemas/`; its `$id`, and the event's `dataschema`. */
+export const schemaId = (topic: string): string => `urn:music:event:${topic}:${SCHEMA_VERSION}`;
+
 /** The structured-mode JSON text of an envelope. */
 export function toJson(event: Envelope): string {
   return JSON.stringify(
@@ -71,6 +86,7 @@ export function toJson(event: Envelope): string {
       type: event.topic,
       subject: event.key,
       datacontenttype: 'application/json',
+      dataschema: schemaId(event.topic),
       data: { ...event.data },
     }).toJSON(),
   );
@@ -94,7 +110,7 @@ export function fromJson(text: string): Envelope {
     throw new SchemaViolation(`CloudEvents ${cloudEvent.specversion} is not known here; this service reads 1.0`);
   const type = eventClassOf(cloudEvent.type);
   if (type === undefined) throw new SchemaViolation(`no event of type ${JSON.stringify(cloudEvent.type)} is known`);
-  const data = fromPlain(type, cloudEvent.data);
+  const data = fromPlain(type, cloudEvent.data, { leaveUnknown: true });
   return {
     id: cloudEvent.id,
     source: cloudEvent.source,

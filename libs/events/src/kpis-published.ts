@@ -1,5 +1,15 @@
 import { Type } from 'class-transformer';
-import { ArrayMaxSize, IsArray, IsInt, IsOptional, IsString, MaxLength, Min, ValidateNested } from 'class-validator';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsDefined,
+  IsInt,
+  IsOptional,
+  IsString,
+  MaxLength,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import { ObjectRef } from './object-ref';
 import { StageEvent } from './stage-event';
 
@@ -7,7 +17,7 @@ import { StageEvent } from './stage-event';
 export class KpisPublished extends StageEvent {
   static readonly topic = 'music.kpis.published';
   /** Names the days. */
-  @ValidateNested() @Type(() => ObjectRef) readonly summary!: ObjectRef;
+  @IsDefined() @ValidateNested() @Type(() => ObjectRef) readonly summary!: ObjectRef;
   @IsInt() @Min(0) readonly days!: number;
   /** Of the items that were written; a later publishing of a day has a higher one. */
   @IsInt() @Min(1) readonly version!: number;

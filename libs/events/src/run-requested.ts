@@ -1,6 +1,7 @@
 import { Type } from 'class-transformer';
 import {
   IsBoolean,
+  IsDefined,
   IsIn,
   IsInt,
   IsOptional,
@@ -41,7 +42,7 @@ export class ErasureAsked {
   @IsIn(['forget', 'expire']) readonly what!: 'forget' | 'expire';
   @ValidateIf(isForgetting) @IsInt() @Min(1) readonly users?: number;
   /** The hashes of their ids; the ids are in no event. */
-  @ValidateIf(isForgetting) @ValidateNested() @Type(() => ObjectRef) readonly hashes?: ObjectRef;
+  @ValidateIf(isForgetting) @IsDefined() @ValidateNested() @Type(() => ObjectRef) readonly hashes?: ObjectRef;
   @IsOptional() @IsIn(['keep', 'delete']) readonly archive?: 'keep' | 'delete';
   @ValidateIf((asked: ErasureAsked) => !isForgetting(asked)) @Matches(LOGICAL_DATE) readonly before?: string;
 }

@@ -1,5 +1,5 @@
 import { Type } from 'class-transformer';
-import { IsInt, Min, ValidateNested } from 'class-validator';
+import { IsDefined, IsInt, Min, ValidateNested } from 'class-validator';
 import { ObjectRef } from './object-ref';
 import { StageEvent } from './stage-event';
 
@@ -9,7 +9,7 @@ import { StageEvent } from './stage-event';
  */
 export class RunValidated extends StageEvent {
   static readonly topic = 'music.run.validated';
-  @ValidateNested() @Type(() => ObjectRef) readonly manifest!: ObjectRef;
+  @IsDefined() @ValidateNested() @Type(() => ObjectRef) readonly manifest!: ObjectRef;
   @IsInt() @Min(0) readonly passedFiles!: number;
   /** Rows that broke no row rule, in the files that passed. */
   @IsInt() @Min(0) readonly rows!: number;
