@@ -197,8 +197,8 @@ it('has dashboard and alerts about metrics that there are', () => {
       .map((file) => readFileSync(path.join(folder, file), 'utf8')),
   );
   const names = new Set(sources.flatMap((text) => [...text.matchAll(/'(music_[a-z_]+)'/g)].map(([, name]) => name)));
-  const files = ['alerts.yaml', 'dashboard.json'].map((file) =>
-    readFileSync(path.join(root, 'k8s/components/monitoring', file), 'utf8'),
+  const files = ['monitoring/alerts.yaml', 'monitoring/dashboard.json', 'keda/scaled-objects.yaml'].map((file) =>
+    readFileSync(path.join(root, 'k8s/components', file), 'utf8'),
   );
   const asked = new Set(
     files.flatMap((text) =>
@@ -209,6 +209,35 @@ it('has dashboard and alerts about metrics that there are', () => {
   expect(names.size).toBeGreaterThan(5);
   for (const alert of (files[0] ?? '').matchAll(/alert: (\w+)/g))
     expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
+});
+
+it.each(['keda', 'keda-dynamodb'])('component %s scales Deployments by the work that they have', (component) => {
+  const folder = path.join('k8s', '.e2e', `component-${component}`);
+  mkdirSync(path.join(root, folder), { recursive: true });
+  try {
+    writeFileSync(
+      path.join(root, folder, 'kustomization.yaml'),
+      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
+    );
+    const manifests = render(folder);
+    const deployments = manifests.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name);
+    const scaled = manifests.filter(({ kind }) => kind === 'ScaledObject');
+    expect(scaled.map(({ metadata }) => metadata.name).sort()).toEqual(['combiner', 'validator']);
+    for (const { metadata, spec } of scaled) {
+      expect(deployments).toContain(spec.scaleTargetRef.name);
+      expect(spec.scaleTargetRef.name).toBe(metadata.name);
+      const [{ type, metadata: trigger }] = spec.triggers;
+      if (type === 'prometheus')
+        expect(trigger.query).toMatch(new RegExp(`music_work\\{stage="${metadata.name}",state=`));
+      else {
+        expect(type).toBe('aws-dynamodb');
+        expect(JSON.parse(trigger.expressionAttributeNames)).toEqual({ '#pk': 'pk' });
+        expect(JSON.parse(trigger.expressionAttributeValues)).toEqual({ ':pk': { S: `work#${metadata.name}` } });
+      }
+    }
+  } finally {
+    rmSync(path.join(root, folder), { recursive: true });
+  }
 });
 
 it('has the checks that are there by default as a file of its own', () => {

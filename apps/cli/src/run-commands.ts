@@ -2,7 +2,17 @@ import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
 import { AT_REST, CannotRerun, rerun } from '@music/runs';
-import { backfillDays, describeRun, requestBackfill, requestRun, runReport, table, yesterday } from '@music/reports';
+import {
+  backfillDays,
+  backlogs,
+  describeBacklogs,
+  describeRun,
+  requestBackfill,
+  requestRun,
+  runReport,
+  table,
+  yesterday,
+} from '@music/reports';
 import { type Command, Option } from 'commander';
 import { type WaitOptions, follow, succeeded, waitOptions } from './follow';
 import { letterForPrograms } from './letter-for-programs';
@@ -120,13 +130,18 @@ async function status(runId: string | undefined, { json }: { json: boolean }): P
       );
     const open = config.kafkaBrokers.length === 0 ? undefined : await listOpenDeadLetters(stores.kafka, stores.runs);
     const own = open?.filter(({ message }) => isOfRun(message.key, report.run_id)) ?? [];
+    const work = await backlogs(stores);
     if (json)
       printJson({
         ...report,
+        work,
         dead_letters: open === undefined ? undefined : own.map(letterForPrograms),
         other_dead_letters: open === undefined ? undefined : open.length - own.length,
       });
-    else print(`${describeRun(report)}\n${describeDeadLetters(report.run_id, own, open?.length)}`);
+    else
+      print(
+        [describeRun(report), describeBacklogs(work), describeDeadLetters(report.run_id, own, open?.length)].join('\n'),
+      );
     if (!succeeded(report) && (AT_REST.has(report.state) || own.length > 0)) process.exitCode = 1;
   });
 }
@@ -163,7 +178,7 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
         })),
       );
     else if (found.length === 0) print('there has been no run yet');
-    else
+    else {
       print(
         table(
           ['run', 'date', 'state', 'requested', 'rows kept', 'days', 'reason'],
@@ -178,5 +193,7 @@ async function runs({ limit, json }: { limit: number; json: boolean }): Promise<
           ]),
         ),
       );
+      print(describeBacklogs(await backlogs(stores)));
+    }
   });
 }

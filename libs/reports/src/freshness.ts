@@ -3,6 +3,7 @@ import { dateIn } from '@music/events';
 import { claimKey, findClaims, TERMINAL } from '@music/runs';
 import type { Stores, StoresConfig } from '@music/service';
 import type { FoundObject } from '@music/storage';
+import { type BacklogRow, backlogs } from './backlogs';
 import { type RunRow, runRow } from './run-view';
 
 /** How far the numbers are, and what keeps them from being further. */
@@ -19,6 +20,8 @@ export interface Freshness {
   readonly files_waiting: number;
   /** Whether there are more objects than were looked at. */
   readonly more_files: boolean;
+  /** What stages have accepted and not finished: those that have something to do. */
+  readonly work: readonly BacklogRow[];
 }
 
 export interface FreshDay {
@@ -32,10 +35,11 @@ const OBJECTS_LOOKED_AT = 1_000;
 const DAYS_LOOKED_AT = 3;
 
 export async function freshness(stores: Stores, config: StoresConfig, now = new Date()): Promise<Freshness> {
-  const [runs, days, waiting] = await Promise.all([
+  const [runs, days, waiting, work] = await Promise.all([
     stores.runs.listRuns(RUNS_LOOKED_AT),
     stores.history.newestDays(DAYS_LOOKED_AT),
     filesWaiting(stores, config),
+    backlogs(stores),
   ]);
   const completed = runs.find(({ state }) => state === 'completed');
   const today = dateIn(config.kpiTimeZone, now);
@@ -49,6 +53,7 @@ export async function freshness(stores: Stores, config: StoresConfig, now = new 
     runs_under_way: runs.filter(({ state }) => !TERMINAL.has(state)).length,
     files_waiting: waiting.count,
     more_files: waiting.more,
+    work,
   };
 }
 

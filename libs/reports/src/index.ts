@@ -1,4 +1,5 @@
 export * from './backfill-days';
+export * from './backlogs';
 export * from './day-report';
 export * from './explain';
 export * from './follow-run';

@@ -1,3 +1,4 @@
+export * from './backlog';
 export * from './claims';
 export * from './dead-letter';
 export * from './evidence';

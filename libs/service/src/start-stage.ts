@@ -15,6 +15,7 @@ import type { ServiceConfig } from './service-config';
 import { loadSettings, settingsOrExit } from './settings';
 import { type Stores, openStores } from './stores';
 import { Tracing } from './tracing';
+import { watchBacklog } from './watch-backlog';
 import { watchRuns } from './watch-runs';
 
 /** A stage's work: idempotent, and long only beside its handlers. */
@@ -142,6 +143,7 @@ export async function startStage(
     [],
     async () => [[{}, worker.stalled]],
   );
+  watchBacklog(metrics, stage, stores.runs);
   if (stage === 'sensor') watchRuns(metrics, stores.runs);
   endOnSignals(logger, async () => {
     await transport.close();

@@ -210,6 +210,18 @@ class FreshDayModel {
   @ApiProperty({ format: 'date-time' }) readonly computed_at!: string;
 }
 
+class BacklogModel {
+  @ApiProperty({ enum: STAGES }) readonly stage!: string;
+  @ApiProperty({ type: 'integer', description: 'Pieces of work that are due, and nobody works on.' })
+  readonly waiting!: number;
+  @ApiProperty({ type: 'integer' }) readonly running!: number;
+  @ApiProperty({ type: 'integer', description: 'Pieces of work that are tried again later.' })
+  readonly delayed!: number;
+  @ApiProperty({ description: 'How long the piece waits that has waited longest.' })
+  readonly oldest_waiting_seconds!: number;
+  @ApiProperty({ description: 'Whether there is more than was counted.' }) readonly is_more!: boolean;
+}
+
 export class FreshnessModel {
   @ApiProperty({ format: 'date-time' }) readonly now!: string;
   @ApiProperty({ description: 'The zone whose calendar days the KPIs are of.' }) readonly time_zone!: string;
@@ -222,6 +234,8 @@ export class FreshnessModel {
   @ApiProperty({ type: 'integer', description: 'Stream files that no run has taken.' }) readonly files_waiting!: number;
   @ApiProperty({ description: 'Whether there are more objects than the 1,000 that were looked at.' })
   readonly more_files!: boolean;
+  @ApiProperty({ type: [BacklogModel], description: 'The stages that have something to do, on all their replicas.' })
+  readonly work!: readonly BacklogModel[];
   @ApiProperty({
     type: 'integer',
     required: false,

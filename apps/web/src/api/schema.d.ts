@@ -852,6 +852,19 @@ export interface components {
             /** Format: date-time */
             computed_at: string;
         };
+        BacklogModel: {
+            /** @enum {string} */
+            stage: "sensor" | "combiner" | "validator" | "glue-trigger" | "archiver";
+            /** @description Pieces of work that are due, and nobody works on. */
+            waiting: number;
+            running: number;
+            /** @description Pieces of work that are tried again later. */
+            delayed: number;
+            /** @description How long the piece waits that has waited longest. */
+            oldest_waiting_seconds: number;
+            /** @description Whether there is more than was counted. */
+            is_more: boolean;
+        };
         FreshnessModel: {
             /** Format: date-time */
             now: string;
@@ -868,6 +881,8 @@ export interface components {
             files_waiting: number;
             /** @description Whether there are more objects than the 1,000 that were looked at. */
             more_files: boolean;
+            /** @description The stages that have something to do, on all their replicas. */
+            work: components["schemas"]["BacklogModel"][];
             /** @description Dead letters that were not put back; missing while Kafka does not answer. */
             dead_letters?: number;
         };

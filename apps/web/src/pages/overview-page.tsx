@@ -55,6 +55,14 @@ function FreshnessTiles() {
             {count(fresh.files_waiting)}
             {fresh.more_files ? ' or more' : ''}
           </Tile>
+          <Tile name="Work waiting" bad={false}>
+            {fresh.work.every(({ waiting }) => waiting === 0)
+              ? 'none'
+              : fresh.work
+                  .filter(({ waiting }) => waiting > 0)
+                  .map(({ stage, waiting, is_more }) => `${count(waiting)}${is_more ? ' or more' : ''} for ${stage}`)
+                  .join(', ')}
+          </Tile>
           <Tile name="Dead letters" bad={fresh.dead_letters !== 0}>
             {fresh.dead_letters === undefined ? 'Kafka does not answer' : count(fresh.dead_letters)}
           </Tile>

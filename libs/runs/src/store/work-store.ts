@@ -1,9 +1,13 @@
-import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { QueryCommand, UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import type { Stage } from '@music/events';
+import { type Backlog, type WorkState, backlogOf } from '../backlog';
 import type { WorkItem } from '../work-item';
 import { type Key, type RunsTable, isConditionFailure } from './runs-table';
 
 const workKey = (stage: Stage, id: string): Key => ({ pk: `work#${stage}`, sk: id });
+
+/** More pieces than this are not counted: whoever asks how much there is knows by then that it is much. */
+const COUNTED = 500;
 
 /** What stages have accepted and not finished, and who works on it. */
 export class WorkStore {
@@ -17,6 +21,20 @@ export class WorkStore {
 
   list(stage: Stage): Promise<WorkItem[]> {
     return this.table.list<WorkItem>(`work#${stage}`);
+  }
+
+  /** One Query of one page, eventually consistent: cheap to ask, and good for looking at, not for deciding by. */
+  async backlog(stage: Stage, now = Date.now()): Promise<Backlog> {
+    const { Items = [], LastEvaluatedKey } = await this.table.dynamo.send(
+      new QueryCommand({
+        TableName: this.table.name,
+        KeyConditionExpression: 'pk = :pk',
+        ExpressionAttributeValues: { ':pk': `work#${stage}` },
+        ProjectionExpression: 'notBefore, leaseUntil, progressAt',
+        Limit: COUNTED,
+      }),
+    );
+    return backlogOf(Items as WorkState[], now, LastEvaluatedKey !== undefined);
   }
 
   /** Gives the item as it is under the new lease, or undefined where another holds it, it is not due, or it is done. */
