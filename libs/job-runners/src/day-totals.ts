@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { type Engine, PARQUET, text } from '@music/duckdb';
+import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import { LISTEN_COLUMNS, type LakeFile, type LakeObject, deliveredRows, isCompacted, standing } from '@music/lake';
 import type { LeftOut } from '@music/runs';
@@ -12,7 +12,7 @@ import { MODELS, MODELS_VERSION, catalogueSql } from './kpi-models';
  * What is summed up over buckets of users, and so over any users: the columns by which, and those that are. Taking some
  * users' part away and adding what it has become gives what computing all of a day again would.
  */
-export const PARTS = {
+const PARTS = {
   track_day: { by: ['track'], sums: ['listen_count', 'new_listens'] },
   genre_listeners: { by: ['genre'], sums: ['unique_listeners'] },
   day_listeners: { by: [], sums: ['unique_listeners'] },
@@ -27,6 +27,7 @@ const PART_NAMES = Object.keys(PARTS) as Part[];
  * less than to compute all of the day. Then totals are kept anew; until then those of before go on to do.
  */
 const MOST_CHANGED = 1 / 4;
+
 /**
  * What the parts of one day came to, and of what they were computed: with the same objects, deliveries that stand,
  * catalogue and models they are the same, whoever computed them and when. Nothing in them names a user.
@@ -71,9 +72,8 @@ export async function findTotals(
   objects: readonly LakeObject[],
   dir: string,
 ): Promise<KnownTotals | undefined> {
-  const found = await store.head(job.resultBucket, totalsKey(date));
-  if (found === undefined) return undefined;
-  const totals = await store.readJson<DayTotals>(found);
+  const totals = await readTotals(store, job, date);
+  if (totals === undefined) return undefined;
   const there = new Set(objects.map(name));
   const isUsable =
     JSON.stringify(circumstances(totals)) === JSON.stringify(circumstances(circumstancesOf(job))) &&
@@ -84,6 +84,22 @@ export async function findTotals(
     return { ...totals, file };
   } catch (error) {
     // Replaced since, or expired.
+    if (error instanceof ObjectChanged) return undefined;
+    throw error;
+  }
+}
+
+/** Undefined where there are none, or they are being replaced. */
+async function readTotals(
+  store: ObjectStore,
+  { resultBucket }: TotalsJob,
+  date: string,
+): Promise<DayTotals | undefined> {
+  const found = await store.head(resultBucket, totalsKey(date));
+  if (found === undefined) return undefined;
+  try {
+    return await store.readJson<DayTotals>(found);
+  } catch (error) {
     if (error instanceof ObjectChanged) return undefined;
     throw error;
   }
@@ -115,8 +131,7 @@ export async function keepTotals(
   objects: readonly LakeObject[],
   dir: string,
 ): Promise<void> {
-  const found = await store.head(job.resultBucket, totalsKey(date));
-  const before = found === undefined ? undefined : await store.readJson<DayTotals>(found);
+  const before = await readTotals(store, job, date);
   const file = path.join(dir, 'totals-kept.parquet');
   await engine.run(
     `COPY (
@@ -165,6 +180,9 @@ export async function computeFromTotals(
 ): Promise<boolean> {
   const { leftOut, template, keepUnknownTracks, listensAtOnce } = options;
   const had = new Set(totals.objects.map(name));
+  const arrived = files.filter(({ object, isOwn }) => isOwn || !had.has(name(object)));
+  const most = Math.min(listensAtOnce, totals.listens * MOST_CHANGED);
+  if ((await countRows(engine, arrived)) > most) return false;
   const rows = (of: readonly DayFile[]) => comparedRows(of, had, totals.leftOut, leftOut, template);
   const mayDiffer = files.filter(
     ({ object, run, isOwn }) => isOwn || !had.has(name(object)) || isChanged(run, totals.leftOut, leftOut),
@@ -178,19 +196,22 @@ export async function computeFromTotals(
   await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
   await engine.run('CREATE OR REPLACE VIEW listens AS SELECT user_id FROM changed');
   await engine.run(`CREATE OR REPLACE TABLE listeners AS ${MODELS.listeners}`);
-  const most = Math.min(listensAtOnce, totals.listens * MOST_CHANGED);
   // As the model `distinct_listens` reads them, of then and of now at once.
   await engine.run(
     `CREATE OR REPLACE TABLE their_listens AS SELECT listen_date, listener, track, listened_at, of_run, was_counted, counts
      FROM (${rows(files)}) INNER JOIN listeners USING (user_id) INNER JOIN tracks USING (track_id)
      WHERE was_counted OR counts LIMIT ${Math.floor(most) + 1}`,
   );
-  if ((await engine.count('SELECT count(*) FROM their_listens')) > most) return false;
+  if ((await engine.count('SELECT count(*) FROM their_listens')) > most) {
+    await engine.run('DROP TABLE their_listens; DROP TABLE changed');
+    return false;
+  }
   await engine.run(
     `CREATE OR REPLACE TABLE their_distinct_listens AS SELECT listen_date, listener, track, bool_or(was_counted) AS was_counted,
        bool_or(counts) AS counts, min(of_run) FILTER (counts) AS is_new
      FROM their_listens GROUP BY listen_date, listener, track, listened_at`,
   );
+  await engine.run('DROP TABLE their_listens; DROP TABLE changed');
   await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(keepUnknownTracks)}`);
   for (const part of PART_NAMES) await engine.run(`CREATE OR REPLACE TABLE ${part} AS ${fromTotals(part, date)}`);
   await distinctListens('was_counted', '0');
@@ -200,6 +221,7 @@ export async function computeFromTotals(
   });
   await distinctListens('counts', 'is_new');
   await computeParts(engine, (part, model) => `INSERT INTO ${part} ${model}`);
+  await engine.run('DROP TABLE their_distinct_listens; DROP TABLE listeners');
   for (const part of PART_NAMES) {
     const { by, sums } = PARTS[part];
     const [count] = sums;
@@ -220,6 +242,13 @@ export async function computeFromTotals(
       `CREATE OR REPLACE TABLE distinct_listens AS SELECT listen_date, listener, track, ${isNew} AS is_new FROM their_distinct_listens WHERE ${condition}`,
     );
   }
+}
+
+/** As the files themselves say. */
+export async function countRows(engine: Engine, files: readonly LakeFile[]): Promise<number> {
+  if (files.length === 0) return 0;
+  const paths = textList(files.map((file) => file.path));
+  return engine.count(`SELECT sum(num_rows) FROM parquet_file_metadata(${paths})`);
 }
 
 /** A part's rows as the models give them, for `tracks` that have numbers of their own each time. */

@@ -1,10 +1,18 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type Engine, PARQUET, text, textList } from '@music/duckdb';
+import { type Engine, PARQUET, text } from '@music/duckdb';
 import { LISTEN_COLUMNS, type LakeObject, standingRows, writeTemplate } from '@music/lake';
 import type { LeftOut } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
-import { type DayFile, type KnownTotals, computeFromTotals, computeParts, findTotals, keepTotals } from './day-totals';
+import {
+  type DayFile,
+  type KnownTotals,
+  computeFromTotals,
+  computeParts,
+  countRows,
+  findTotals,
+  keepTotals,
+} from './day-totals';
 import type { KpiJob } from './job-runner';
 import { MODELS, catalogueSql } from './kpi-models';
 import type { Pass } from './plan-passes';
@@ -172,9 +180,7 @@ async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, op
   const groups = groupsOf(pass, options);
   if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
-  const rows = await engine.count(
-    `SELECT coalesce(sum(num_rows), 0) FROM parquet_file_metadata(${textList(fetched.files.map(({ path: file }) => file))})`,
-  );
+  const rows = await countRows(engine, fetched.files);
   const estimated =
     (rows * bytes) /
     Math.max(
