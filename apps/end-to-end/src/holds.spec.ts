@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { STAGES, type Stage } from '@music/events';
 import { PATIENCE_MS, until } from '@music/local-stack';
 import { LocalPipeline, dayAfter, musicKpis } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
@@ -103,6 +104,8 @@ describe('what looks wrong is held back:', () => {
     });
     expect(await decide('discard', run_id, '--reason', 'late')).toMatchObject({ code: 2 });
     await untilTold('sensor', 'music_runs_held', 0);
+    // What every stage tells besides: nothing is left to do.
+    for (const stage of STAGES) await untilTold(stage, 'music_work{state="waiting"', 0);
   });
 
   it('a warning is told, and published', async () => {
@@ -171,7 +174,7 @@ describe('what looks wrong is held back:', () => {
   });
 
   /** Waits until a service tells a number; it may be as old as 15 s. */
-  async function untilTold(stage: 'sensor' | 'glue-trigger', name: string, expected: number): Promise<void> {
+  async function untilTold(stage: Stage, name: string, expected: number): Promise<void> {
     const [child] = pipeline.children(stage);
     if (child === undefined) throw new Error(`there is no ${stage}`);
     const { metrics } = pipeline.portsOf(child);
