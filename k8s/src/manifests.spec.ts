@@ -22,6 +22,20 @@ function render(folder: string): Manifest[] {
   rendered.set(folder, manifests);
   return manifests;
 }
+/** The base with a component. */
+function renderWith(component: string): Manifest[] {
+  const folder = path.join('k8s', '.e2e', `component-${component}`);
+  mkdirSync(path.join(root, folder), { recursive: true });
+  try {
+    writeFileSync(
+      path.join(root, folder, 'kustomization.yaml'),
+      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
+    );
+    return render(folder);
+  } finally {
+    rmSync(path.join(root, folder), { recursive: true });
+  }
+}
 const podSpecOf = ({ kind, spec }: Manifest) =>
   kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec;
 const withPods = (manifests: Manifest[]) =>
@@ -162,29 +176,19 @@ it('lets callers reach the API, and nothing else, from outside the pipeline', ()
 });
 
 it.each(['ingress', 'http-route'])('component %s leads to the port of the API', (component) => {
-  const folder = path.join('k8s', '.e2e', `component-${component}`);
-  mkdirSync(path.join(root, folder), { recursive: true });
-  try {
-    writeFileSync(
-      path.join(root, folder, 'kustomization.yaml'),
-      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
-    );
-    const manifests = render(folder);
-    const way = JSON.stringify(manifests.find(({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute')?.['spec']);
-    const service = manifests.find(({ kind, metadata }) => kind === 'Service' && metadata.name === 'api')?.['spec'];
-    expect(way).toContain('"name":"api"');
-    expect(way).toContain(
-      component === 'ingress' ? `"name":"${service.ports[0].name}"` : `"port":${service.ports[0].port}`,
-    );
-    const { spec } = manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'api') ?? {};
-    expect(spec.template.spec.containers[0].ports).toContainEqual({
-      name: service.ports[0].targetPort,
-      containerPort: 8090,
-    });
-    expect(service.selector).toEqual(spec.selector.matchLabels);
-  } finally {
-    rmSync(path.join(root, folder), { recursive: true });
-  }
+  const manifests = renderWith(component);
+  const way = JSON.stringify(manifests.find(({ kind }) => kind === 'Ingress' || kind === 'HTTPRoute')?.['spec']);
+  const service = manifests.find(({ kind, metadata }) => kind === 'Service' && metadata.name === 'api')?.['spec'];
+  expect(way).toContain('"name":"api"');
+  expect(way).toContain(
+    component === 'ingress' ? `"name":"${service.ports[0].name}"` : `"port":${service.ports[0].port}`,
+  );
+  const { spec } = manifests.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'api') ?? {};
+  expect(spec.template.spec.containers[0].ports).toContainEqual({
+    name: service.ports[0].targetPort,
+    containerPort: 8090,
+  });
+  expect(service.selector).toEqual(spec.selector.matchLabels);
 });
 
 it('has dashboard and alerts about metrics that there are', () => {
@@ -212,31 +216,21 @@ it('has dashboard and alerts about metrics that there are', () => {
 });
 
 it.each(['keda', 'keda-dynamodb'])('component %s scales Deployments by the work that they have', (component) => {
-  const folder = path.join('k8s', '.e2e', `component-${component}`);
-  mkdirSync(path.join(root, folder), { recursive: true });
-  try {
-    writeFileSync(
-      path.join(root, folder, 'kustomization.yaml'),
-      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
-    );
-    const manifests = render(folder);
-    const deployments = manifests.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name);
-    const scaled = manifests.filter(({ kind }) => kind === 'ScaledObject');
-    expect(scaled.map(({ metadata }) => metadata.name).sort()).toEqual(['combiner', 'validator']);
-    for (const { metadata, spec } of scaled) {
-      expect(deployments).toContain(spec.scaleTargetRef.name);
-      expect(spec.scaleTargetRef.name).toBe(metadata.name);
-      const [{ type, metadata: trigger }] = spec.triggers;
-      if (type === 'prometheus')
-        expect(trigger.query).toMatch(new RegExp(`music_work\\{stage="${metadata.name}",state=`));
-      else {
-        expect(type).toBe('aws-dynamodb');
-        expect(JSON.parse(trigger.expressionAttributeNames)).toEqual({ '#pk': 'pk' });
-        expect(JSON.parse(trigger.expressionAttributeValues)).toEqual({ ':pk': { S: `work#${metadata.name}` } });
-      }
+  const manifests = renderWith(component);
+  const deployments = manifests.filter(({ kind }) => kind === 'Deployment').map(({ metadata }) => metadata.name);
+  const scaled = manifests.filter(({ kind }) => kind === 'ScaledObject');
+  expect(scaled.map(({ metadata }) => metadata.name).sort()).toEqual(['combiner', 'validator']);
+  for (const { metadata, spec } of scaled) {
+    expect(deployments).toContain(spec.scaleTargetRef.name);
+    expect(spec.scaleTargetRef.name).toBe(metadata.name);
+    const [{ type, metadata: trigger }] = spec.triggers;
+    if (type === 'prometheus')
+      expect(trigger.query).toMatch(new RegExp(`music_work\\{stage="${metadata.name}",state=`));
+    else {
+      expect(type).toBe('aws-dynamodb');
+      expect(JSON.parse(trigger.expressionAttributeNames)).toEqual({ '#pk': 'pk' });
+      expect(JSON.parse(trigger.expressionAttributeValues)).toEqual({ ':pk': { S: `work#${metadata.name}` } });
     }
-  } finally {
-    rmSync(path.join(root, folder), { recursive: true });
   }
 });
 

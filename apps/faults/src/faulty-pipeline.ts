@@ -11,6 +11,8 @@ import { readTopics } from '@music/messaging';
 import { dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { FaultProxies, type Gate, type Verdict } from '@music/testing';
 
+/** Days: far enough in the past that hundreds of deliveries do not come to listens of times to come, which are rejected. */
+const FIRST_SHIFT = -7_000;
 const DAYS_APART = 3;
 export const SAMPLE_DAYS = ['2026-03-01', '2026-03-02'] as const;
 
@@ -25,9 +27,6 @@ interface RunOptions {
   /** What sets the run going; a delivery, where it is not given. */
   readonly start?: () => Promise<Delivery>;
 }
-
-/** Days: far enough in the past that hundreds of deliveries do not come to listens of times to come, which are rejected. */
-const FIRST_SHIFT = -7_000;
 
 /** Fast to find out that a replica is gone. */
 const QUICK = { LEASE_SECONDS: '2', KAFKA_SESSION_SECONDS: '2', SWEEP_SECONDS: '0.3', RETRY_DELAYS_SECONDS: '1,1' };

@@ -1,7 +1,7 @@
 import { compactDay } from '@music/lake';
 import fc from 'fast-check';
 import { runDuckDBJob, sizesFor } from './duckdb-job';
-import { KpiJobFixture, type Listen, type Song } from './kpi-job.fixture';
+import { KpiJobFixture, type Listen, type Song, dyingAfter } from './kpi-job.fixture';
 import type { KpiJob } from './job-runner';
 
 const DATE = '2024-06-25';
@@ -123,21 +123,12 @@ describe('the totals of a day', () => {
     const { songs, users } = await place('a', whole);
     const job = { ...(await place('b', [])), songs, users };
     const other = { ...job, leftOut: { a: [0] } };
-    const dying = (writes: number) =>
-      new Proxy(fixture.store, {
-        get: (target, name, receiver) => {
-          if (!['upload', 'putJson', 'deleteIfUnchanged'].includes(String(name)))
-            return Reflect.get(target, name, receiver);
-          if ((writes -= 1) < 0) throw new Error('killed');
-          return (Reflect.get(target, name, receiver) as () => unknown).bind(target);
-        },
-      });
     let died = true;
     for (let writes = 0; died; writes += 1) {
       await clear();
       await place('a', whole);
       await compute(job, 0);
-      died = await compute(other, 0, dying(writes)).then(
+      died = await compute(other, 0, dyingAfter(fixture.store, writes)).then(
         () => false,
         () => true,
       );

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { ObjectRef } from '@music/events';
 import { LISTEN_COLUMNS, type LakeFile, type LakeObject, deliveredRows, isCompacted, standing } from '@music/lake';
@@ -76,7 +77,7 @@ export async function findTotals(
   if (totals === undefined) return undefined;
   const there = new Set(objects.map(name));
   const isUsable =
-    JSON.stringify(circumstances(totals)) === JSON.stringify(circumstances(circumstancesOf(job))) &&
+    isDeepStrictEqual(circumstances(totals), circumstancesOf(job)) &&
     totals.objects.every((object) => there.has(name(object)));
   if (!isUsable) return undefined;
   try {

@@ -6,7 +6,7 @@ import { defineFunctions } from './duckdb-pass';
 import { DuckDBRunner } from './duckdb-runner';
 import type { KpiJob } from './job-runner';
 import { MODELS } from './kpi-models';
-import { type Delivery, KpiJobFixture, type Listen, type Result, type Song } from './kpi-job.fixture';
+import { type Delivery, KpiJobFixture, type Listen, type Result, type Song, dyingAfter } from './kpi-job.fixture';
 
 describe('the KPI job', () => {
   let fixture: KpiJobFixture;
@@ -174,16 +174,6 @@ describe('the KPI job', () => {
     const { store, scratch, limits } = fixture;
     const date = '2024-06-25';
     const again = async () => (await run(await fixture.job('b', [], SONGS, { dates: [date] }))).days[date];
-    /** Dies after so many writes. */
-    const dying = (writes: number) =>
-      new Proxy(store, {
-        get: (target, name, receiver) => {
-          if (!['upload', 'putJson', 'copy', 'deleteIfUnchanged'].includes(String(name)))
-            return Reflect.get(target, name, receiver);
-          if ((writes -= 1) < 0) throw new Error('killed');
-          return (Reflect.get(target, name, receiver) as () => unknown).bind(target);
-        },
-      });
     let survived = false;
     for (let writes = 0; !survived; writes += 1) {
       for (const next of ['finished', 'done once more']) {
@@ -191,7 +181,7 @@ describe('the KPI job', () => {
         for (const hour of [10, 11, 12])
           await run(await job(`r${hour}`, [['u1', 't1', `${date} ${hour}:00:00`]], SONGS));
         const before = await again();
-        survived = await compactDay(dying(writes), 'lake', date, 1, scratch, limits).catch(() => false);
+        survived = await compactDay(dyingAfter(store, writes), 'lake', date, 1, scratch, limits).catch(() => false);
         if (next === 'finished') await finishCompactions(store, 'lake');
         else await compactDay(store, 'lake', date, 1, scratch, limits);
         expect({ writes, next, day: await again() }).toEqual({ writes, next, day: before });

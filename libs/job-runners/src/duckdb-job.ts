@@ -8,6 +8,7 @@ import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
 import { rowsByDay } from './by-day';
 import {
+  type FetchOptions,
   type FetchedListens,
   type PassOptions,
   type ReportTotals,
@@ -147,10 +148,7 @@ export async function runDuckDBJob(
   }
 }
 
-async function fetchAll(
-  pass: Pass,
-  options: Pick<PassOptions, 'store' | 'dir' | 'job' | 'bytesAtOnce' | 'totalsFromBytes'>,
-): Promise<FetchedListens> {
+async function fetchAll(pass: Pass, options: FetchOptions): Promise<FetchedListens> {
   await ensureRoom(path.dirname(options.dir), Math.min(pass.bytes, options.bytesAtOnce), 'for the listens of a day');
   return fetchFirst(pass, options);
 }
@@ -164,7 +162,8 @@ async function computeInMemory(
 ): Promise<ReportTotals> {
   for (const finer of FINER) {
     try {
-      const fetched = finer === 1 ? first : { ...(await fetchAll(pass, options)), totals: undefined };
+      // Without totals: what they spare was not enough.
+      const fetched = finer === 1 ? first : await fetchAll(pass, { ...options, totalsFromBytes: Infinity });
       return await computePass(engine, pass, fetched, {
         ...options,
         listensAtOnce: options.listensAtOnce / finer,

@@ -65,7 +65,7 @@ export interface FetchedListens {
   readonly totals: KnownTotals | undefined;
 }
 
-type FetchOptions = Pick<PassOptions, 'store' | 'job' | 'dir' | 'bytesAtOnce' | 'totalsFromBytes'>;
+export type FetchOptions = Pick<PassOptions, 'store' | 'job' | 'dir' | 'bytesAtOnce' | 'totalsFromBytes'>;
 
 /** Fetches what a pass begins with. To be called ahead, while another pass is computed. Gives the files below `dir`. */
 export async function fetchFirst(pass: Pass, options: FetchOptions): Promise<FetchedListens> {

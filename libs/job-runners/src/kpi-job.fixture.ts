@@ -153,6 +153,18 @@ export class KpiJobFixture {
   }
 }
 
+/** A store that dies after so many writes. */
+export function dyingAfter(store: ObjectStore, writes: number): ObjectStore {
+  return new Proxy(store, {
+    get: (target, name, receiver) => {
+      if (!['upload', 'putJson', 'copy', 'deleteIfUnchanged'].includes(String(name)))
+        return Reflect.get(target, name, receiver);
+      if ((writes -= 1) < 0) throw new Error('killed');
+      return (Reflect.get(target, name, receiver) as () => unknown).bind(target);
+    },
+  });
+}
+
 function values(rows: readonly (readonly (string | number | null)[])[]): string {
   const literal = (cell: string | number | null) =>
     cell === null ? 'NULL' : typeof cell === 'number' ? String(cell) : text(cell);

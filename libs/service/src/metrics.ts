@@ -7,6 +7,18 @@ import { HttpPort } from './http-port';
 /** How long what is asked of a store at a scrape stays good. Milliseconds. */
 const FRESH_MS = 15_000;
 
+/** Numbers of one scrape are of one look. Milliseconds. */
+const ONE_LOOK_MS = 1_000;
+
+/** What several gauges tell of, asked for once a scrape. */
+export function oneLook<T>(read: () => Promise<T>): () => Promise<T> {
+  let last: { readonly at: number; readonly read: Promise<T> } | undefined;
+  return () => {
+    if (last === undefined || Date.now() - last.at > ONE_LOOK_MS) last = { at: Date.now(), read: read() };
+    return last.read;
+  };
+}
+
 /** What a service tells Prometheus, on a port of its own. */
 export class Metrics extends HttpPort {
   protected readonly registry: Registry;
