@@ -104,12 +104,13 @@ describe('files that arrive ask for runs by themselves:', () => {
     let sent = 0;
     const sending = setInterval(() => void put(`streams/${sent++}.csv`, HEADER + listen(sent)), 400);
     try {
-      await until('a run has completed', async () => (await arrivals()).some(({ state }) => state === 'completed'));
+      // On a busy machine files may come slower than that for once, and a run begin because nothing came: go on.
+      await until('a run began while a file was still arriving', async () =>
+        (await arrivals()).some(({ files }) => files.some(({ reason }) => reason === 'still_arriving')),
+      );
     } finally {
       clearInterval(sending);
     }
-    const [first] = await arrivals();
-    expect(first?.files.some(({ reason }) => reason === 'still_arriving')).toBe(true);
     await untilListens(sent);
   });
 
