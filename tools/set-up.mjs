@@ -1,7 +1,7 @@
 // node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not
-// done. node tools/set-up.mjs sqs|spark|manifests|fuzz: fetches what those need instead of building.
+// done. node tools/set-up.mjs sqs|spark|manifests|fuzz|prometheus: fetches what those need instead of building.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { createHash } from 'node:crypto';
@@ -17,6 +17,7 @@ export function setUp({
   spark = false,
   manifests = false,
   fuzz = false,
+  prometheus = false,
 } = {}) {
   checkNode();
   if (stack) checkCommands();
@@ -26,6 +27,7 @@ export function setUp({
   if (spark) fetchSpark();
   if (manifests) fetchVenvs({ manifests: 'k8s/requirements.txt', lint: 'k8s/requirements-lint.txt' });
   if (fuzz) fetchVenvs({ fuzz: 'apps/api-end-to-end/requirements.txt' });
+  if (prometheus) fetchPrometheus();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
 
@@ -136,6 +138,26 @@ function fetchVenvs(pinsOf) {
   }
 }
 
+/** Prometheus and promtool, with which alarms are tested: those of this machine, or Debian's package, not installed. */
+function fetchPrometheus() {
+  const to = path.join(root, '.stack', 'prometheus');
+  if (existsSync(to) || isOnPath('prometheus', 'promtool')) return;
+  process.stdout.write('fetching Prometheus …\n');
+  const partial = `${to}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  mkdirSync(partial, { recursive: true });
+  const step = (command, args) => spawnSync(command, args, { cwd: partial, encoding: 'utf8' });
+  const download = () => step('apt-get', ['download', 'prometheus']).status === 0;
+  const there = download() || (step('apt-get', ['update']), download()); // a new machine has no lists of packages
+  const [deb] = there ? readdirSync(partial) : [];
+  if (deb === undefined || step('dpkg-deb', ['-x', deb, '.']).status !== 0)
+    fail('Prometheus was not found; it tests alarms. `apt-get install prometheus` or `brew install prometheus`.');
+  rmSync(path.join(partial, deb));
+  renameSync(partial, to);
+}
+
+const isOnPath = (...commands) => commands.every((command) => !spawnSync(command, ['--version']).error);
+
 /** A virtual environment with pinned packages; a later file is built with what an earlier one brought. */
 function makeVenv(venv, files) {
   rmSync(venv, { recursive: true, force: true });
@@ -167,8 +189,7 @@ function findPython() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const [queue, spark, manifests, fuzz] = ['sqs', 'spark', 'manifests', 'fuzz'].map((what) =>
-    process.argv.includes(what),
-  );
-  setUp({ queue, spark, manifests, fuzz, build: !queue && !spark && !manifests && !fuzz }); // Nx, which calls for these, builds what it needs itself
+  const parts = { queue: 'sqs', spark: 'spark', manifests: 'manifests', fuzz: 'fuzz', prometheus: 'prometheus' };
+  const asked = Object.entries(parts).filter(([, name]) => process.argv.includes(name));
+  setUp({ ...Object.fromEntries(asked.map(([part]) => [part, true])), build: asked.length === 0 }); // Nx, which calls for these, builds what it needs itself
 }

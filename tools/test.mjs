@@ -4,7 +4,7 @@ import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { root, run, setUp } from './set-up.mjs';
 
-setUp({ queue: true });
+setUp({ queue: true, prometheus: true });
 const suites = readdirSync(path.join(root, 'apps/end-to-end/src'))
   .filter((file) => file.endsWith('.spec.ts'))
   .map((file) => `e2e-each--src/${file}`);

@@ -2,8 +2,8 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { parseAllDocuments, stringify } from 'yaml';
-import { workspaceRoot } from '@music/local-stack';
+import { parse, parseAllDocuments, stringify } from 'yaml';
+import { prometheusProgram, workspaceRoot } from '@music/local-stack';
 
 const root = workspaceRoot();
 const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'api'];
@@ -213,6 +213,45 @@ it('has dashboard and alerts about metrics that there are', () => {
   expect(names.size).toBeGreaterThan(5);
   for (const alert of (files[0] ?? '').matchAll(/alert: (\w+)/g))
     expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
+});
+
+describe('alarms', () => {
+  const monitoring = path.join(root, 'k8s/components/monitoring');
+  const read = (file: string) => parse(readFileSync(path.join(monitoring, file), 'utf8')) as Manifest;
+  const rules = read('alerts.yaml')['spec'];
+  const alerts: string[] = rules.groups.flatMap(({ rules }: Manifest) =>
+    rules.flatMap(({ alert }: Manifest) => (alert === undefined ? [] : [alert])),
+  );
+
+  it('ring, do not ring and end as their unit tests have it', () => {
+    const dir = mkdtempSync(path.join(tmpdir(), 'alarms-'));
+    try {
+      writeFileSync(path.join(dir, 'rules.yaml'), stringify(rules));
+      cpSync(path.join(monitoring, 'alerts.test.yaml'), path.join(dir, 'alerts.test.yaml'));
+      for (const args of [
+        ['check', 'rules', '--lint=all', '--lint-fatal', 'rules.yaml'],
+        ['test', 'rules', 'alerts.test.yaml'],
+      ]) {
+        const { status, stdout, stderr } = spawnSync(prometheusProgram('promtool'), args, {
+          cwd: dir,
+          encoding: 'utf8',
+        });
+        expect([status, stdout + stderr]).toEqual([0, expect.stringContaining('SUCCESS')]);
+      }
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
+  });
+
+  it.each(alerts)('%s is tested before it rings, while it rings and after', (alert) => {
+    const tests = (read('alerts.test.yaml')['tests'] as Manifest[]).map(({ alert_rule_test = [] }) =>
+      alert_rule_test
+        .filter(({ alertname }: Manifest) => alertname === alert)
+        .map(({ exp_alerts }: Manifest) => (exp_alerts.length > 0 ? 'rings' : 'quiet'))
+        .join(' '),
+    );
+    expect(tests).toContainEqual(expect.stringMatching(/quiet (rings )+quiet/));
+  });
 });
 
 it.each(['keda', 'keda-dynamodb'])('component %s scales Deployments by the work that they have', (component) => {

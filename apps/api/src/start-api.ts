@@ -66,6 +66,7 @@ export async function startApi(config: ApiConfig): Promise<void> {
   metrics.gauge('music_api_streams', 'Streams of events that are open', [], async () => [[{}, streams.count]]);
   const readiness = watchTable(runtime);
   const health = new Health(() => readiness.problems());
+  metrics.watchReadiness(() => readiness.problems());
   endOnSignals(logger, async () => {
     readiness.stop();
     streams.onModuleDestroy();

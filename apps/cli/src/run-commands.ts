@@ -1,7 +1,7 @@
 import { RERUN_STAGES, type RerunStage, runKind } from '@music/events';
 import { lakeDates } from '@music/lake';
 import { type DeadLetter, isOfRun, listOpenDeadLetters } from '@music/messaging';
-import { AT_REST, CannotRerun, rerun } from '@music/runs';
+import { AT_REST, CannotRerun, rerun, resume } from '@music/runs';
 import {
   backfillDays,
   backlogs,
@@ -17,6 +17,7 @@ import { type Command, Option } from 'commander';
 import { type WaitOptions, follow, succeeded, waitOptions } from './follow';
 import { letterForPrograms } from './letter-for-programs';
 import { UsageError, date, positive } from './usage';
+import type { Stores } from '@music/service';
 import { print, printJson, withStores } from './with-stores';
 
 interface RunOptions extends WaitOptions {
@@ -57,6 +58,13 @@ export function addRunCommands(program: Command): void {
       .argument('<run>', 'its id')
       .addOption(new Option('--from-stage <stage>', 'where to begin').choices(RERUN_STAGES).makeOptionMandatory()),
   ).action(rerunFrom);
+
+  waitOptions(
+    program
+      .command('resume')
+      .description('send again what the stages of a run under way wait for, after Kafka lost its data')
+      .argument('<run>', 'its id'),
+  ).action(resumeRun);
 
   program
     .command('status')
@@ -109,10 +117,18 @@ async function backfill(options: WaitOptions & { from: string; to: string; dryRu
   });
 }
 
-async function rerunFrom(runId: string, options: WaitOptions & { fromStage: RerunStage }): Promise<void> {
+function rerunFrom(runId: string, options: WaitOptions & { fromStage: RerunStage }): Promise<void> {
+  return goOn(runId, options, ({ runs }) => rerun(runs, runId, options.fromStage));
+}
+
+function resumeRun(runId: string, options: WaitOptions): Promise<void> {
+  return goOn(runId, options, ({ runs }) => resume(runs, runId));
+}
+
+async function goOn(runId: string, options: WaitOptions, begin: (stores: Stores) => Promise<unknown>): Promise<void> {
   await withStores(async (stores) => {
     try {
-      await rerun(stores.runs, runId, options.fromStage);
+      await begin(stores);
     } catch (error) {
       throw error instanceof CannotRerun ? new UsageError(error.message) : error;
     }

@@ -46,6 +46,11 @@ const FINDINGS_KEPT = 50;
 /** Thrown when a KPI job ended badly and would end badly again. */
 export class KpiJobFailed extends LastingError {}
 
+/** Thrown when a day has a version that is above those which the table of runs knows of. It is mended when it is thrown. */
+class VersionsAreBehind extends Error {
+  override readonly name = 'VersionsAreBehind';
+}
+
 /**
  * Places a run's listens in the lake, has its KPIs computed and publishes them. One run at a time writes the lake. What
  * the job works on is remembered before it starts, its id before anything waits for it, and the version before the
@@ -68,10 +73,10 @@ export class ComputeKpis extends StagePerformer {
     super();
     this.runner = openJobRunner(config, runtime.stores.objects, runtime.scratch);
     this.checks = config.checks;
-    this.findings = runtime.metrics.counterOf(
+    this.findings = runtime.metrics.counter(
       'music_check_findings_total',
       'What checks found in runs, by check and level',
-      ['check', 'level'],
+      { check: [], level: [] },
     );
     for (const { name: check, level } of this.checks) this.findings.inc({ check, level }, 0);
   }
@@ -322,11 +327,29 @@ export class ComputeKpis extends StagePerformer {
       for (const day of await readResult(objects, object)) {
         work.signal.throwIfAborted();
         const outcome = await kpis.publish(day, provenance, leftOut.get(day.date));
+        if (outcome === 'superseded') await this.checkVersion(job.runId, version, day.date);
         work.log.info({ date: day.date, version, outcome }, 'day published');
         work.progress();
       }
       published.add(object.key);
     });
+  }
+
+  /**
+   * A day that has a higher version is right where the run's turn is over. While it is not, the table of runs does not
+   * know of versions that it gave: later turns are to be above them, and this one is to be had again.
+   */
+  private async checkVersion(runId: string, version: number, date: string): Promise<void> {
+    const { runs, kpis } = this.runtime.stores;
+    const run = await runs.findRun(runId);
+    if (run?.state !== 'validated' || run.version !== version) return;
+    const claimed = await kpis.claimedVersion(date);
+    await runs.turns.numberAbove(LAKE_TURN, claimed);
+    await runs.turns.giveBack(LAKE_TURN, 1, runId, version);
+    throw new VersionsAreBehind(
+      `${date} has numbers of version ${claimed}, and ${runId} has ${version}: the table of runs was lost or restored ` +
+        'from a backup. It is computed once more, under a higher version',
+    );
   }
 
   /** The deliveries that the days' items tell of, since their listens do not count. */

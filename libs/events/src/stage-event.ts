@@ -25,6 +25,9 @@ export function runKind(runId: string): RunKind {
   return RUN_KINDS.find((kind) => runId.startsWith(`${kind}__`)) ?? 'manual';
 }
 
+/** The id of the daily run of a date, YYYY-MM-DD: there is one. */
+export const scheduledRunId = (logicalDate: string): string => `scheduled__${logicalDate}`;
+
 export const LOGICAL_DATE = /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/;
 
 /** The calendar day of an instant in a zone, YYYY-MM-DD. */

@@ -24,6 +24,11 @@ import {
 
 type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
 
+/** Which publishing may write a day. */
+interface Claim {
+  readonly claimed_by_version: number;
+}
+
 /** Thrown when a day is read again and again while it is being published. Reading it a little later helps. */
 export class DayIsBeingPublished extends Error {
   override readonly name = 'DayIsBeingPublished';
@@ -110,6 +115,30 @@ export class KpiTable {
     const deletes = stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } }));
     if (!isOurs || !(await this.writeAllUnderClaim(day.date, version, deletes))) return 'superseded';
     return (await this.putDay(dayItemOf(day, provenance, leftOut))) ? 'published' : 'superseded';
+  }
+
+  /** The version that claimed a day last, published or not; 0: none did. */
+  async claimedVersion(date: string): Promise<number> {
+    const [day] = await this.query<Partial<Claim>>(date, 'day');
+    return day?.claimed_by_version ?? 0;
+  }
+
+  /** The highest version that ever claimed a day; 0: none did. Reads the item of every day. */
+  async highestVersion(): Promise<number> {
+    let highest = 0;
+    const days = paginateQuery(
+      { client: this.dynamo },
+      {
+        TableName: this.table,
+        IndexName: BY_KPI,
+        KeyConditionExpression: 'kpi = :day',
+        ExpressionAttributeValues: { ':day': 'day' },
+        ProjectionExpression: 'claimed_by_version',
+      },
+    );
+    for await (const { Items = [] } of days)
+      for (const { claimed_by_version = 0 } of Items as Partial<Claim>[]) highest = Math.max(highest, claimed_by_version);
+    return highest;
   }
 
   /** The day's own item, or undefined where the day was never published. */

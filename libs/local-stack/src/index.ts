@@ -5,3 +5,4 @@ export * from './local-stack';
 export * from './until';
 export * from './workspace';
 export * from './s3-notification';
+export * from './prometheus';

@@ -1,8 +1,8 @@
 import { describeError, isLasting } from '@music/errors';
-import { type Envelope, type Stage, fromJson, retryTopic } from '@music/events';
+import { type Envelope, type Stage, deadLetterTopic, fromJson, retryTopic } from '@music/events';
 import { type OutboxMessage, deadLetter } from '@music/runs';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
-import type { Consumer, EachMessagePayload, Kafka } from 'kafkajs';
+import type { Admin, Consumer, EachMessagePayload, Kafka } from 'kafkajs';
 import { type Observable, lastValueFrom } from 'rxjs';
 import { type Log, pause, untilConnected } from './kafka-client';
 import { MessageContext } from './message-context';
@@ -20,7 +20,8 @@ export interface TransportOptions {
 }
 
 /** What is told of messages, for metrics. */
-export type MessageOutcome = 'handled' | 'retried' | 'dead_lettered';
+export const MESSAGE_OUTCOMES = ['handled', 'retried', 'dead_lettered'] as const;
+export type MessageOutcome = (typeof MESSAGE_OUTCOMES)[number];
 
 const RETRY = { topic: 'retry-topic', attempt: 'retry-attempt', at: 'retry-at', reason: 'retry-reason' } as const;
 
@@ -55,7 +56,7 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
   /** Resolves at once; Kafka is joined as soon as it can be reached. */
   listen(callback: () => void): void {
     const { stage, groupId, retryDelaysMs } = this.options;
-    const topics = [...this.messageHandlers.keys()];
+    const { topics } = this;
     const retries = retryDelaysMs.map((_, i) => retryTopic(stage, i + 1));
     void this.outbox.connect();
     this.consume(groupId, topics, (payload) => this.handle(payload.topic, payload));
@@ -68,13 +69,16 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
     return this.consumers.length > 0 && this.consumers.every((consumer) => this.joined.has(consumer));
   }
 
+  /** What the stage takes, once it listens. */
+  get topics(): string[] {
+    return [...this.messageHandlers.keys()];
+  }
+
   /** How many messages wait in each topic that this stage takes. Asks the brokers. */
-  async lag(): Promise<[{ topic: string }, number][]> {
+  lag(): Promise<[{ topic: string }, number][]> {
+    const { topics } = this;
     const { groupId } = this.options;
-    const topics = [...this.messageHandlers.keys()];
-    const admin = this.kafka.admin({ retry: { retries: 1 } });
-    await admin.connect();
-    try {
+    return this.askBrokers(async (admin) => {
       const committed = await admin.fetchOffsets({ groupId, topics });
       const lags: [{ topic: string }, number][] = [];
       for (const { topic, partitions } of committed) {
@@ -89,6 +93,22 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
         lags.push([{ topic }, waiting.reduce((sum, n) => sum + n, 0)]);
       }
       return lags;
+    });
+  }
+
+  /** How many messages the stage's dead-letter topic ever got, whichever replica put them there. Asks the brokers. */
+  deadLetters(): Promise<number> {
+    return this.askBrokers(async (admin) => {
+      const offsets = await admin.fetchTopicOffsets(deadLetterTopic(this.options.stage));
+      return offsets.reduce((sum, { high }) => sum + Number(high), 0);
+    });
+  }
+
+  private async askBrokers<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
+    const admin = this.kafka.admin({ retry: { retries: 1 } });
+    await admin.connect();
+    try {
+      return await ask(admin);
     } finally {
       await admin.disconnect();
     }

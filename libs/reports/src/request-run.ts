@@ -8,6 +8,7 @@ import {
   type StandingAsked,
   dateIn,
   envelope,
+  scheduledRunId,
 } from '@music/events';
 import { publishEvent } from '@music/messaging';
 import { AT_REST, type Run, planRerun } from '@music/runs';
@@ -43,7 +44,7 @@ export async function requestRun(
   { logicalDate, scheduled = false, immediately, force }: RunRequest,
   asker = CLI,
 ): Promise<string> {
-  const runId = scheduled ? `scheduled__${logicalDate}` : `manual__${asker.askId ?? ulid()}`;
+  const runId = scheduled ? scheduledRunId(logicalDate) : `manual__${asker.askId ?? ulid()}`;
   return askForRun(stores, { runId, logicalDate, immediately, force }, asker);
 }
 

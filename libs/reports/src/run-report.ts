@@ -3,6 +3,7 @@ import { FILE_REASONS } from '@music/contracts';
 import { type RunKind, STAGES, type Stage, fromJson, runKind } from '@music/events';
 import type { KpiJobSummary } from '@music/job-runners';
 import {
+  endOf,
   LEFT_REASONS,
   AT_REST,
   type Finding,
@@ -136,12 +137,6 @@ export async function publishedDates({ objects }: Pick<Stores, 'objects'>, run: 
   const summary = run.state === 'published' || run.state === 'completed' ? run.job?.summary : undefined;
   if (summary === undefined) return [];
   return (await readOnce<KpiJobSummary>(objects, summary)).days.map(({ date }) => date);
-}
-
-/** When the last stage so far ended. */
-export function endOf({ stages }: Run): string | undefined {
-  const ends = Object.values(stages).flatMap(({ endedAt }) => (endedAt === undefined ? [] : [endedAt]));
-  return ends.sort().at(-1);
 }
 
 export async function stalledStages(

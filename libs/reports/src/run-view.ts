@@ -1,12 +1,20 @@
 import { totalOf } from '@music/contracts';
 import { type RerunStage, type RunKind, STAGES, runKind } from '@music/events';
-import { AT_REST, type Ask, type Batch, type ErasureRequest, type Finding, type Run, rerunStages } from '@music/runs';
+import {
+  AT_REST,
+  type Ask,
+  type Batch,
+  type ErasureRequest,
+  type Finding,
+  type Run,
+  endOf,
+  rerunStages,
+} from '@music/runs';
 import type { Stores } from '@music/service';
 import { type RunProgress, runProgress } from './run-progress';
 import {
   type JobReport,
   type StageReport,
-  endOf,
   jobReport,
   publishedDates,
   secondsBetween,

@@ -10,7 +10,7 @@ import {
   envelope,
 } from '@music/events';
 import { messageOf } from './outbox-message';
-import type { Batch, Run, RunState } from './run';
+import { AT_REST, type Batch, type Run, type RunState } from './run';
 import type { Ask } from './store/ask-store';
 import type { RunStore } from './store/run-store';
 
@@ -68,9 +68,39 @@ export async function planRerun(
       `${runId} is held: \`music-kpis release\` publishes it, \`music-kpis discard\` takes it back`,
     );
   if (run.state !== 'rejected' && run.state !== 'failed')
-    throw new CannotRerun(`${runId} is ${run.state}: it is still under way`);
+    throw new CannotRerun(
+      `${runId} is ${run.state}: it is still under way. If it stands still since Kafka lost what it had, ` +
+        `\`music-kpis resume ${runId}\` sends it again`,
+    );
   const batches = await store.batches.list(runId);
   return { run, batches, events: eventsFor(run, batches, from) };
+}
+
+/**
+ * Sends again what the stages of a run under way wait for: what Kafka had not delivered when it lost its data. Whoever
+ * got it before does nothing anew. Gives how many events that were. What a stage had taken from Kafka it remembers
+ * itself, so a run that waits for its sensor needs none. Throws CannotRerun where the run is not under way.
+ */
+export async function resume(store: RunStore, runId: string): Promise<number> {
+  const run = await store.findRun(runId);
+  if (run === undefined) throw new CannotRerun(`there is no run ${runId}`);
+  if (AT_REST.has(run.state)) throw new CannotRerun(`${runId} is ${run.state}: no stage works on it`);
+  const batches = await store.batches.list(runId);
+  const inState = (state: Batch['state']) => batches.filter((batch) => batch.state === state);
+  const events = new Map<RerunStage, Envelope[]>();
+  if (run.state === 'sensed') {
+    events.set('combiner', eventsFor(run, inState('sensed'), 'combiner', batches.length));
+    events.set('validator', eventsFor(run, inState('combined'), 'validator', batches.length));
+  }
+  if (run.state === 'validated') events.set('glue-trigger', eventsFor(run, batches, 'glue-trigger'));
+  if (run.state === 'published') events.set('archiver', eventsFor(run, batches, 'archiver'));
+  for (const [stage, waited] of events)
+    for (let i = 0; i < waited.length; i += MESSAGES_A_TRANSACTION)
+      await store.outbox.owe(
+        stage,
+        waited.slice(i, i + MESSAGES_A_TRANSACTION).map((event) => messageOf(event)),
+      );
+  return [...events.values()].flat().length;
 }
 
 /** The stages that a run can be begun again from, first ones first; none where it did not end badly. */
@@ -87,14 +117,14 @@ export function rerunStages(run: Run, batches: readonly Batch[]): RerunStage[] {
   });
 }
 
-function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {
+function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage, known = batches.length): Envelope[] {
   const { runId, manifest } = run;
   const missing = (what: string): CannotRerun =>
     new CannotRerun(
       `${runId} never got as far as the ${from}: it has no ${what}; begin at an earlier stage, or ask for a new run`,
     );
   if (manifest === undefined) throw missing('manifest');
-  if (batches.length < (run.batches ?? Infinity)) throw missing('batches');
+  if (known < (run.batches ?? Infinity)) throw missing('batches');
   switch (from) {
     case 'combiner':
       return batches.map(({ batch }) => envelope(StreamsSensed, 'cli', { runId, batch, manifest }));

@@ -203,3 +203,9 @@ export interface Batch {
   /** What is wrong with songs or users; the same in every batch. */
   readonly unusable?: readonly string[];
 }
+
+/** When the last stage so far ended. */
+export function endOf({ stages }: Run): string | undefined {
+  const ends = Object.values(stages).flatMap(({ endedAt }) => (endedAt === undefined ? [] : [endedAt]));
+  return ends.sort().at(-1);
+}

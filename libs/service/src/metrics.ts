@@ -1,11 +1,15 @@
-import type { MessageOutcome } from '@music/messaging';
-import type { RunKind, Stage } from '@music/events';
-import type { RunState } from '@music/runs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { RUN_KINDS, type RunKind, type Stage } from '@music/events';
+import { MESSAGE_OUTCOMES, type MessageOutcome } from '@music/messaging';
+import { type RunState, TERMINAL } from '@music/runs';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import { HttpPort } from './http-port';
 
 /** How long what is asked of a store at a scrape stays good. Milliseconds. */
 const FRESH_MS = 15_000;
+
+/** How long what is asked may take. Prometheus gives a scrape 10 s. Milliseconds. */
+const READ_MS = 5_000;
 
 /** Numbers of one scrape are of one look. Milliseconds. */
 const ONE_LOOK_MS = 1_000;
@@ -38,21 +42,20 @@ export class Metrics extends HttpPort {
     collectDefaultMetrics({ register: this.registry });
   }
 
-  /** A counter: each value that its label may have begins at 0, so that none is missed. */
-  counter<L extends string>(name: string, help: string, labels: Readonly<Record<L, readonly string[]>>): Counter<L> {
-    const names = Object.keys(labels) as L[];
-    const counter = new Counter<L>({ name, help, labelNames: names, registers: [this.registry] });
-    for (const label of names)
-      for (const value of labels[label]) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
+  /**
+   * A counter with the values that its labels may have. It begins at 0 for each combination of them, so that the first
+   * event is an increase; where a label has none that are known here (`[]`), its owner begins it with `inc(labels, 0)`.
+   */
+  counter<L extends string>(name: string, help: string, labels: LabelValues<L>): Counter<L> {
+    const counter = new Counter<L>({ name, help, labelNames: namesOf(labels), registers: [this.registry] });
+    for (const each of combinationsOf(labels)) counter.inc(each, 0);
     return counter;
   }
 
-  /** A counter whose labels' values are not known here: its owner starts it at 0 for those that may come. */
-  counterOf<L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> {
-    return new Counter<L>({ name, help, labelNames: [...labelNames], registers: [this.registry] });
-  }
-
-  /** A number that is asked for at a scrape, at most every 15 s. While it cannot be had it is missing. */
+  /**
+   * A number that is asked for at a scrape, at most every 15 s. While it cannot be had, or not within 5 s, it is missing:
+   * what does not answer holds up no other number.
+   */
   gauge<L extends string>(
     name: string,
     help: string,
@@ -69,25 +72,48 @@ export class Metrics extends HttpPort {
         if (Date.now() - readAt < FRESH_MS) return;
         readAt = Date.now();
         gauge.reset();
-        for (const [labels, value] of await read().catch(() => [])) gauge.set(labels as Record<L, string>, value);
+        const late = pause(READ_MS, [], { ref: false });
+        for (const [labels, value] of await Promise.race([read(), late]).catch(() => []))
+          gauge.set(labels as Record<L, string>, value);
       },
     });
   }
 
+  /** Like a counter, of observations in buckets. */
   histogram<L extends string>(
     name: string,
     help: string,
-    labelNames: readonly L[],
+    labels: LabelValues<L>,
     buckets: readonly number[],
   ): Histogram<L> {
-    return new Histogram({
+    const histogram = new Histogram<L>({
       name,
       help,
-      labelNames: [...labelNames],
+      labelNames: namesOf(labels),
       buckets: [...buckets],
       registers: [this.registry],
     });
+    for (const each of combinationsOf(labels)) histogram.zero(each);
+    return histogram;
   }
+
+  /** Whether nothing is missing that `/readyz` asks for. */
+  watchReadiness(problems: () => readonly string[]): void {
+    this.gauge('music_ready', '1: the service is ready; 0: /readyz says what is missing', [], async () => [
+      [{}, problems().length === 0 ? 1 : 0],
+    ]);
+  }
+}
+
+type LabelValues<L extends string> = Readonly<Record<L, readonly string[]>>;
+
+const namesOf = <L extends string>(labels: LabelValues<L>) => Object.keys(labels) as L[];
+
+function combinationsOf<L extends string>(labels: LabelValues<L>): Partial<Record<L, string>>[] {
+  return namesOf(labels).reduce<Partial<Record<L, string>>[]>(
+    (before, name) => before.flatMap((each) => labels[name].map((value) => ({ ...each, [name]: value }))),
+    [{}],
+  );
 }
 
 /** What every stage tells besides. */
@@ -101,45 +127,42 @@ export class StageMetrics extends Metrics {
 
   constructor(stage: Stage) {
     super(stage);
-    const registers = [this.registry];
-    this.messages = new Counter({
-      name: 'music_messages_total',
-      help: 'Messages by topic and what became of them: handled, retried, dead_lettered',
-      labelNames: ['topic', 'outcome'],
-      registers,
+    this.messages = this.counter(
+      'music_messages_total',
+      'Messages by topic and what became of them: handled, retried, dead_lettered',
+      { topic: [], outcome: MESSAGE_OUTCOMES },
+    );
+    this.work = this.histogram(
+      'music_work_seconds',
+      'Seconds that a piece of work took, by how it ended: done, again (it waits for something), retried, given_up',
+      { outcome: ['done', 'again', 'retried', 'given_up'] },
+      [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600],
+    );
+    this.rows = this.counter(
+      'music_rows_total',
+      'Rows of published runs: read, kept, and rejected ones by their reason',
+      {
+        outcome: ['read', 'kept'],
+      },
+    );
+    this.bytes = this.counter('music_bytes_total', 'Bytes of stream files that were combined or archived', {
+      what: ['combined', 'archived'],
     });
-    this.work = new Histogram({
-      name: 'music_work_seconds',
-      help: 'Seconds that a piece of work took, by how it ended: done, again (it waits for something), retried, given_up',
-      labelNames: ['outcome'],
-      buckets: [0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600],
-      registers,
+    this.runs = this.counter('music_runs_total', 'Runs that this stage moved to a state, by what asked for them', {
+      state: [...TERMINAL],
+      kind: RUN_KINDS,
     });
-    this.rows = new Counter({
-      name: 'music_rows_total',
-      help: 'Rows of published runs: read, kept, and rejected ones by their reason',
-      labelNames: ['outcome'],
-      registers,
-    });
-    this.bytes = new Counter({
-      name: 'music_bytes_total',
-      help: 'Bytes of stream files that were combined or archived',
-      labelNames: ['what'],
-      registers,
-    });
-    this.runs = new Counter({
-      name: 'music_runs_total',
-      help: 'Runs that this stage moved to a state, by what asked for them',
-      labelNames: ['state', 'kind'],
-      registers,
-    });
-    this.served = new Histogram({
-      name: 'music_arrival_to_served_seconds',
-      help: 'Seconds from when a stream file was put into the source bucket until its days were served',
-      labelNames: ['kind'],
-      buckets: [2, 5, 10, 30, 60, 120, 300, 900, 3_600, 14_400, 86_400],
-      registers,
-    });
+    this.served = this.histogram(
+      'music_arrival_to_served_seconds',
+      'Seconds from when a stream file was put into the source bucket until its days were served',
+      { kind: ['scheduled', 'manual', 'arrival'] },
+      [2, 5, 10, 30, 60, 120, 300, 900, 3_600, 14_400, 86_400],
+    );
+  }
+
+  /** Begins the counting of a stage's topics. */
+  observeTopics(topics: readonly string[]): void {
+    for (const topic of topics) for (const outcome of MESSAGE_OUTCOMES) this.messages.inc({ topic, outcome }, 0);
   }
 
   observeMessage(outcome: MessageOutcome, topic: string): void {

@@ -7,7 +7,7 @@ import {
 import { topicSpecs } from '@music/events';
 import { kpiTable } from '@music/kpis';
 import { ensureTopics } from '@music/messaging';
-import { ensureTable, pipelineRunsTable } from '@music/runs';
+import { LAKE_TURN, ensureTable, pipelineRunsTable } from '@music/runs';
 import type { StoresConfig } from './service-config';
 import type { Stores } from './stores';
 
@@ -26,7 +26,15 @@ export async function setUp(stores: Stores, config: StoresConfig): Promise<SetUp
     setUpTables(stores, config),
     ensureTopics(stores.kafka, topicSpecs(config.retryDelaysSeconds.length), config.kafkaReplicationFactor),
   ]);
+  await stores.runs.noteSetUp();
+  await keepVersionsRising(stores);
   return { created: { buckets, tables, topics } };
+}
+
+/** A table of runs that is new, or of a backup, has forgotten versions that numbers were published under. */
+async function keepVersionsRising({ kpis, runs }: Stores): Promise<void> {
+  const highest = await kpis.highestVersion();
+  if (highest > 0) await runs.turns.numberAbove(LAKE_TURN, highest);
 }
 
 async function setUpBuckets({ s3 }: Stores, config: StoresConfig): Promise<string[]> {

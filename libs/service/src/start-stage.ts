@@ -131,12 +131,20 @@ export async function startStage(
   const worker = app.get(StageWorker, { strict: false });
   const work = app.get<StagePerformer>(performer, { strict: false });
 
-  const health = new Health(() => [
+  const problems = () => [
     ...(transport.ready ? [] : ['no member of its Kafka group']),
     ...work.problems,
     ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
-  ]);
+  ];
+  const health = new Health(problems);
+  metrics.watchReadiness(problems);
   metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());
+  metrics.gauge(
+    'music_dead_letter_offset',
+    'Messages that the dead-letter topic of the stage ever got, from all replicas; each tells the same',
+    [],
+    async () => [[{}, await transport.deadLetters()]],
+  );
   metrics.gauge(
     'music_work_stalled',
     'Pieces of work of the stage, on all replicas, that get nowhere',
@@ -144,7 +152,7 @@ export async function startStage(
     async () => [[{}, worker.stalled]],
   );
   watchBacklog(metrics, stage, stores.runs);
-  if (stage === 'sensor') watchRuns(metrics, stores.runs);
+  if (stage === 'sensor') watchRuns(metrics, stores.runs, config.kpiTimeZone);
   endOnSignals(logger, async () => {
     await transport.close();
     await Promise.all([worker.stop(config.graceSeconds * 1_000), work.close()]);
@@ -163,6 +171,7 @@ export async function startStage(
   const healthPort = await health.listen(config.healthHost, config.healthPort);
   const metricsPort = await metrics.listen(config.healthHost, config.metricsPort);
   await app.listen();
+  metrics.observeTopics(transport.topics);
   worker.start();
   logger.info({ healthPort, metricsPort }, 'started');
 }

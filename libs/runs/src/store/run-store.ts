@@ -16,6 +16,8 @@ import { WorkStore } from './work-store';
 
 const runKey = (runId: string): Key => ({ pk: `run#${runId}`, sk: 'run' });
 
+const SET_UP_KEY: Key = { pk: 'pipeline', sk: 'set-up' };
+
 /** A place in the list of runs. */
 export type RunPlace = Pick<Run, 'runId' | 'requestedAt'>;
 
@@ -102,6 +104,16 @@ export class RunStore {
       stages: {},
       list: 'run',
     });
+  }
+
+  /** Notes when the pipeline was set up, once. */
+  async noteSetUp(now = new Date()): Promise<void> {
+    await this.table.putNew({ ...SET_UP_KEY, at: now.toISOString() });
+  }
+
+  /** When the pipeline was set up, ISO 8601, UTC; undefined where nothing has noted it. */
+  async setUpAt(): Promise<string | undefined> {
+    return (await this.table.get<{ readonly at: string }>(SET_UP_KEY))?.at;
   }
 
   findRun(runId: string): Promise<Run | undefined> {

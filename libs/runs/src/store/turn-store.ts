@@ -4,6 +4,9 @@ import type { Condition, Key, RunsTable, Write } from './runs-table';
 
 const turnKey = (name: string, slot: number): Key => ({ pk: `turn#${name}`, sk: String(slot) });
 
+const counterKey = (counter: string): Key => ({ pk: `counter#${counter}`, sk: 'counter' });
+const turnCounter = (name: string) => `turn-${name}`;
+
 /** The turn to write the lake, of which there is one. Its number is the version of what its run publishes. */
 export const LAKE_TURN = 'lake';
 
@@ -36,7 +39,7 @@ export class TurnStore {
       if (turn?.holder === runId) return turn.number;
       const holder = turn === undefined ? undefined : await this.runs.findRun(turn.holder);
       if (holder !== undefined && !AT_REST.has(holder.state)) continue;
-      const number = await this.nextNumber(`turn-${name}`);
+      const number = await this.nextNumber(turnCounter(name));
       const taken = await this.table.transact([
         {
           Put: {
@@ -66,12 +69,23 @@ export class TurnStore {
     return [{ Delete: { TableName: this.table.name, Key: { ...turnKey(name, slot) }, ...unchanged(turn) } }];
   }
 
+  /** Has the numbers of later turns be above this one. */
+  async numberAbove(name: string, number: number): Promise<void> {
+    await this.table.change({
+      Key: { ...counterKey(turnCounter(name)) },
+      UpdateExpression: 'SET #value = :number',
+      ConditionExpression: 'attribute_not_exists(#value) OR #value < :number',
+      ExpressionAttributeNames: { '#value': 'value' },
+      ExpressionAttributeValues: { ':number': number },
+    });
+  }
+
   /** The next number of a counter, from 1. Numbers may be left out, never given twice. */
   async nextNumber(counter: string): Promise<number> {
     const { Attributes } = await this.table.dynamo.send(
       new UpdateCommand({
         TableName: this.table.name,
-        Key: { pk: `counter#${counter}`, sk: 'counter' },
+        Key: { ...counterKey(counter) },
         UpdateExpression: 'ADD #value :one',
         ExpressionAttributeNames: { '#value': 'value' },
         ExpressionAttributeValues: { ':one': 1 },
