@@ -1,5 +1,6 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
+import { recoverRuns } from '@music/reports';
 import { setUpGlueJob } from '@music/job-runners';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
@@ -87,13 +88,19 @@ export function cli(): Command {
         if (glue && job.glueRole === undefined)
           throw new UsageError('--glue needs --glue-role or GLUE_ROLE_ARN: the role that the job runs as');
         const { created } = await patiently(seconds, () => setUp(stores, config));
+        const { takenBack, forgotten } = await recoverRuns(stores, config.lakeBucket);
         const glueJob = glue ? await setUpGlue(stores, config, job) : undefined;
-        if (json) return printJson({ created, glue_job: glueJob });
+        if (json) return printJson({ created, recovered: { taken_back: takenBack, forgotten }, glue_job: glueJob });
         const count = (names: readonly string[], what: string) =>
           `${names.length} ${what}${names.length > 0 && names.length < 5 ? ` (${names.join(', ')})` : ''}`;
         print(
           `created ${count(created.buckets, 'buckets')}, ${count(created.tables, 'tables')}, ${count(created.topics, 'topics')}; the rest was there`,
         );
+        if (takenBack + forgotten > 0)
+          print(
+            `${config.runsTable} had lost, and has from the lake again: ${takenBack} deliveries that were taken back, ` +
+              `${forgotten} users who are forgotten`,
+          );
         if (glueJob !== undefined) print(`Glue job ${config.glueJobName}: ${glueJob}`);
       }),
     );

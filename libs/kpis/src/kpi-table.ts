@@ -137,7 +137,8 @@ export class KpiTable {
       },
     );
     for await (const { Items = [] } of days)
-      for (const { claimed_by_version = 0 } of Items as Partial<Claim>[]) highest = Math.max(highest, claimed_by_version);
+      for (const { claimed_by_version = 0 } of Items as Partial<Claim>[])
+        highest = Math.max(highest, claimed_by_version);
     return highest;
   }
 

@@ -14,3 +14,4 @@ export * from './run-report';
 export * from './run-text';
 export * from './run-view';
 export * from './text';
+export * from './recover-runs';

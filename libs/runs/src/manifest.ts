@@ -74,5 +74,8 @@ export function manifestKey(manifest: Manifest): string {
       ]),
     )
     .digest('hex');
-  return `runs/${manifest.runId}/manifest-${hash.slice(0, 16)}.json`;
+  return `${manifestPrefix(manifest.runId)}${hash.slice(0, 16)}.json`;
 }
+
+/** What the keys of a run's manifests begin with; one of each attempt that froze other files. */
+export const manifestPrefix = (runId: string): string => `runs/${runId}/manifest-`;
