@@ -53,7 +53,7 @@ function fail(message) {
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19))
-    fail(`Node ${process.versions.node} is too old: install Node 20.19 or later (see .nvmrc)`);
+    fail(`Node ${process.versions.node} is too old: install Node 24 (see .nvmrc); 20.19 is the oldest that works`);
 }
 
 function checkCommands() {
@@ -77,6 +77,11 @@ const isStamped = (stamp, file) => existsSync(stamp) && readFileSync(stamp, 'utf
 function installPackages() {
   const stamp = path.join(root, 'node_modules', '.installed');
   if (isStamped(stamp, 'package-lock.json')) return;
+  const wanted = readFileSync(path.join(root, '.nvmrc'), 'utf8').trim();
+  if (Number(process.versions.node.split('.')[0]) < Number(wanted))
+    process.stdout.write(
+      `Node ${process.versions.node} is old: it works, but gets no more fixes; Node ${wanted} does\n`,
+    );
   process.stdout.write('installing packages …\n');
   // No package of ours needs its install script.
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']);

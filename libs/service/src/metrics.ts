@@ -71,10 +71,11 @@ export class Metrics extends HttpPort {
       collect: async () => {
         if (Date.now() - readAt < FRESH_MS) return;
         readAt = Date.now();
-        gauge.reset();
         const late = pause(READ_MS, [], { ref: false });
-        for (const [labels, value] of await Promise.race([read(), late]).catch(() => []))
-          gauge.set(labels as Record<L, string>, value);
+        const values = await Promise.race([read(), late]).catch(() => []);
+        gauge.reset();
+        if (labelNames.length === 0) gauge.remove({}); // where it has no labels, resetting it would tell 0
+        for (const [labels, value] of values) gauge.set(labels as Record<L, string>, value);
       },
     });
   }
