@@ -215,6 +215,31 @@ it('has dashboard and alerts about metrics that there are', () => {
     expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
 });
 
+it('names the Jobs of other settings and of another version otherwise, since a Job cannot be changed', () => {
+  const jobsOf = (kustomization: object) => {
+    const folder = path.join('k8s', '.e2e', 'jobs');
+    mkdirSync(path.join(root, folder), { recursive: true });
+    try {
+      rendered.delete(folder);
+      writeFileSync(path.join(root, folder, 'kustomization.yaml'), stringify(kustomization));
+      const jobs = render(folder).filter(({ kind }) => kind === 'Job');
+      return jobs.map(({ metadata }) => metadata.name as string).sort();
+    } finally {
+      rmSync(path.join(root, folder), { recursive: true });
+    }
+  };
+  const resources = ['../../overlays/local'];
+  const [samples, setup] = jobsOf({ resources });
+  expect([samples, setup]).toEqual([
+    expect.stringMatching(/^load-samples-[a-z0-9]{10}$/),
+    expect.stringMatching(/^music-settings-[a-z0-9]{10}$/),
+  ]);
+  expect(jobsOf({ resources })).toEqual([samples, setup]);
+  const merged = { name: 'music-settings', behavior: 'merge', literals: ['SWEEP_SECONDS=7'] };
+  const others = jobsOf({ resources, configMapGenerator: [merged] });
+  expect([others[0], others[1] === setup]).toEqual([samples, false]);
+});
+
 describe('alarms', () => {
   const monitoring = path.join(root, 'k8s/components/monitoring');
   const read = (file: string) => parse(readFileSync(path.join(monitoring, file), 'utf8')) as Manifest;

@@ -104,7 +104,15 @@ describe('on Kubernetes', () => {
     });
 
   step('everything becomes ready after one kubectl apply', async () => {
-    await pipeline.kubectl('wait', '--for=condition=Complete', 'job/setup', 'job/load-samples', '--timeout=300s');
+    for (const job of ['setup', 'load-samples'])
+      await pipeline.kubectl(
+        'wait',
+        '--for=condition=Complete',
+        'job',
+        '--selector',
+        `app.kubernetes.io/name=${job}`,
+        '--timeout=300s',
+      );
     await pipeline.ready();
     say(`all ready ${seconds()} s after kubectl apply`);
     s3 = new S3Client({
@@ -333,7 +341,6 @@ describe('on Kubernetes', () => {
   });
 
   step('the KPIs are computed by Spark, a driver and an executor, and are the same', async () => {
-    await pipeline.kubectl('wait', '--for=delete', 'job/setup', 'job/load-samples', '--timeout=300s'); // a Job cannot be changed
     await pipeline.reapply({ ...SETTINGS, SPARK_EXECUTORS: '1', SPARK_MEMORY_MB: '768', SPARK_CPU_REQUEST: '100m' }, [
       'spark',
     ]);
