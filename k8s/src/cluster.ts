@@ -16,8 +16,13 @@ export interface Pod {
   readonly spec: {
     readonly volumes?: readonly { name: string; projected?: object }[];
     readonly serviceAccountName?: string;
+    readonly containers: readonly { ports?: readonly { name?: string; containerPort: number }[] }[];
   };
-  readonly status: { readonly phase: string; readonly containerStatuses?: readonly { restartCount: number }[] };
+  readonly status: {
+    readonly phase: string;
+    readonly podIP?: string;
+    readonly containerStatuses?: readonly { restartCount: number }[];
+  };
 }
 
 /** The pipeline in a namespace of its own, on the cluster of the current context. */
@@ -94,6 +99,16 @@ export class ClusterPipeline {
     return (
       JSON.parse(await this.kubectl('get', 'pods', '--selector', selector, '--output', 'json')) as { items: Pod[] }
     ).items;
+  }
+
+  /** Where the services that run tell their metrics, as Prometheus finds them. */
+  async metricsTargets(): Promise<string[]> {
+    const pods = await this.pods('app.kubernetes.io/part-of=music-pipeline');
+    return pods.flatMap(({ metadata, spec, status }) => {
+      const port = spec.containers.flatMap(({ ports = [] }) => ports).find(({ name }) => name === 'metrics');
+      if (port === undefined || status.podIP === undefined || status.phase !== 'Running') return [];
+      return metadata.deletionTimestamp === undefined ? [`${status.podIP}:${port.containerPort}`] : [];
+    });
   }
 
   /** Applies manifests in the namespace. */

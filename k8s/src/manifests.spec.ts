@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import Ajv from 'ajv';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { prometheusProgram, workspaceRoot } from '@music/local-stack';
 
@@ -213,6 +214,39 @@ it('has dashboard and alerts about metrics that there are', () => {
   expect(names.size).toBeGreaterThan(5);
   for (const alert of (files[0] ?? '').matchAll(/alert: (\w+)/g))
     expect(readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).toContain(`\`${alert[1]}\``);
+});
+
+it.each(['keda', 'keda-dynamodb'])('component %s fits the schema of KEDA, with no field too many', (component) => {
+  const { spec } = parse(readFileSync(path.join(root, 'k8s/schemas/keda.sh_scaledobjects.yaml'), 'utf8')) as Manifest;
+  const [{ schema }] = spec.versions;
+  const fits = new Ajv({ strict: false, validateFormats: false, allErrors: true }).compile(
+    closed(schema.openAPIV3Schema),
+  );
+  const scaled = renderWith(component).filter(({ kind }) => kind === 'ScaledObject');
+  expect(scaled).toHaveLength(2);
+  for (const manifest of scaled) expect([fits(manifest), fits.errors]).toEqual([true, null]);
+  expect(fits({ ...scaled[0], spec: { ...scaled[0]?.['spec'], minReplicas: 1 } })).toBe(false);
+});
+/** The schema, with no fields but those that it names. Kubernetes itself would drop the others without a word. */
+function closed(schema: Manifest): Manifest {
+  if (Array.isArray(schema)) return schema.map((each: Manifest) => closed(each));
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const inner: Record<string, unknown> = Object.fromEntries(
+    Object.entries(schema).map(([name, value]) => [name, closed(value as Manifest)]),
+  );
+  const isOpen = inner['properties'] === undefined || inner['x-kubernetes-preserve-unknown-fields'] === true;
+  return isOpen || typeof inner['type'] !== 'string' ? inner : { additionalProperties: false, ...inner };
+}
+
+it.each(['combiner', 'validator', 'glue-trigger'])('%s has the memory that docs/operations.md says', (service) => {
+  const deployments = render('k8s/base').filter(
+    ({ kind, metadata }) => kind === 'Deployment' && metadata.name === service,
+  );
+  const [{ env, resources }] = deployments[0]?.['spec'].template.spec.containers;
+  const duckdb = Number(env.find(({ name }: Manifest) => name === 'DUCKDB_MEMORY_MB').value);
+  const mib = { Mi: 1, Gi: 1_024 } as const;
+  const [, amount, unit] = /^(\d+)(Mi|Gi)$/.exec(resources.limits.memory) ?? [];
+  expect(Number(amount) * mib[unit as 'Mi']).toBeGreaterThanOrEqual(256 + 2 * duckdb);
 });
 
 it('names the Jobs of other settings and of another version otherwise, since a Job cannot be changed', () => {

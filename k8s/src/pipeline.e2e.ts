@@ -1,11 +1,15 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import { RunRequested, STAGES, envelope, fromJson, toJson } from '@music/events';
 import type { RunReport } from '@music/reports';
-import { workspaceRoot } from '@music/local-stack';
+import { TERMINAL } from '@music/runs';
+import { Prometheus, workspaceRoot } from '@music/local-stack';
 import { ulid } from 'ulid';
+import { parseAllDocuments } from 'yaml';
 import { ClusterPipeline, type Pod, untilCluster } from './cluster';
 
 jest.setTimeout(900_000);
@@ -14,6 +18,9 @@ const EXPECTED = JSON.parse(readFileSync(path.join(workspaceRoot(), 'samples', '
 const BATCHES = 14;
 const ROWS_A_FILE = 26_000; // above 1 MiB, so that each is a batch of its own
 const IDLE_RSS_MIB = 165;
+/** CI has a short form. */
+const SCALED_BATCHES = process.env['CI'] === undefined ? 200 : 60;
+const COMBINER_CPU = '200m';
 // What arrives waits for the steps that ask for its run; one step has it ask by itself.
 const SETTINGS = {
   ARRIVALS: 'off',
@@ -62,9 +69,9 @@ describe('on Kubernetes', () => {
    * Many files of one day: song n of `songs` is heard `counts[n]` times, in the samples' catalogue. Gives how often
    * each was.
    */
-  async function deliver(day: string): Promise<Map<string, number>> {
+  async function deliver(day: string, files = BATCHES): Promise<Map<string, number>> {
     const counts = new Map<string, number>();
-    for (let file = 0; file < BATCHES; file += 1) {
+    for (let file = 0; file < files; file += 1) {
       const lines = ['user_id,track_id,listen_time'];
       for (let row = 0; row < ROWS_A_FILE; row += 1) {
         const n = file * ROWS_A_FILE + row;
@@ -83,14 +90,36 @@ describe('on Kubernetes', () => {
 
   /** The numbers of a delivered day, all of them listened to once. */
   async function expectDay(day: string, counts: Map<string, number>, report: RunReport): Promise<void> {
+    const listens = [...counts.values()].reduce((sum, n) => sum + n, 0);
     expect(report).toMatchObject({
       state: 'completed',
-      rows: { read: BATCHES * ROWS_A_FILE, kept: BATCHES * ROWS_A_FILE, rejected: {} },
+      rows: { read: listens, kept: listens, rejected: {} },
     });
     const songs = await pipeline.kpis<{ track_id: string; listen_count: number }[]>('top-songs', '--date', day);
     expect(songs.length).toBeGreaterThan(10);
     for (const { track_id, listen_count } of songs)
       expect([track_id, listen_count]).toEqual([track_id, counts.get(track_id)]);
+  }
+
+  /** Delivers a day of many batches and has a run take it; `meanwhile` is called every few seconds. Gives its seconds. */
+  async function timed(day: string, date: string, meanwhile: () => Promise<void>): Promise<number> {
+    const counts = await deliver(day, SCALED_BATCHES);
+    const runId = await run(date);
+    let report: RunReport | undefined;
+    await untilCluster(`the end of ${runId}`, 900, async () => {
+      await meanwhile();
+      report = await status(runId);
+      return TERMINAL.has(report.state);
+    });
+    if (report === undefined) throw new Error(`${runId} has no report`);
+    await expectDay(day, counts, report);
+    return report.seconds ?? NaN;
+  }
+  async function podsThatCombined(): Promise<string[]> {
+    const worked = [];
+    for (const { metadata } of await pipeline.pods('app.kubernetes.io/name=combiner'))
+      if ((await pipeline.kubectl('logs', metadata.name)).includes('"msg":"combined"')) worked.push(metadata.name);
+    return worked;
   }
 
   /** A step goes on where the one before it left off, so none is tried after one that failed. */
@@ -235,21 +264,56 @@ describe('on Kubernetes', () => {
     }
   });
 
-  step('several combiners share a run of many batches', async () => {
-    const counts = await deliver('2026-04-01');
-    await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=3');
-    await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=300s');
-    const report = await ended(await run('2026-04-02'));
-    await expectDay('2026-04-01', counts, report);
-    const worked = [];
-    for (const { metadata } of await pipeline.pods('app.kubernetes.io/name=combiner')) {
-      const log = await pipeline.kubectl('logs', metadata.name);
-      if (log.includes('"msg":"combined"')) worked.push(metadata.name);
-    }
-    say(`${worked.length} combiners worked`);
-    expect(worked.length).toBeGreaterThan(1);
-    await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=1');
-  });
+  step(
+    'combiners are scaled by what their trigger asks of Prometheus, and the run ends sooner, with equal numbers',
+    async () => {
+      const trigger = scaledObject('combiner');
+      // Room for three on this node, each with its share, whatever else there is to do.
+      const limits = { resources: { limits: { cpu: COMBINER_CPU, memory: '1536Mi' } } };
+      await pipeline.kubectl(
+        'patch',
+        'deployment/combiner',
+        '--patch',
+        JSON.stringify({ spec: { template: { spec: { containers: [{ name: 'combiner', ...limits }] } } } }),
+      );
+      await pipeline.kubectl('rollout', 'status', 'deployment/combiner', '--timeout=300s');
+      const alone = await timed('2026-04-01', '2026-04-02', async () => undefined);
+      expect(await podsThatCombined()).toHaveLength(1);
+
+      const prometheus = await Prometheus.start(await mkdtemp(path.join(tmpdir(), 'scaling-')), 'groups: []');
+      let replicas = trigger.minReplicaCount;
+      const asked = new Set<number>();
+      try {
+        const scaled = await timed('2026-03-31', '2026-04-02', async () => {
+          await prometheus.scrape(await pipeline.metricsTargets());
+          const [sample] = await prometheus.query(trigger.query);
+          if (sample === undefined) return; // KEDA leaves the replicas as they are
+          // What KEDA and the autoscaler make of it; down only after a while, which the run does not last.
+          const wanted = Math.ceil(sample.value / trigger.threshold);
+          const next = Math.min(3, trigger.maxReplicaCount, Math.max(trigger.minReplicaCount, wanted, replicas));
+          if (next > replicas)
+            await pipeline.kubectl('scale', 'deployment/combiner', `--replicas=${(replicas = next)}`);
+          asked.add(sample.value);
+        });
+        const busy = await podsThatCombined();
+        say(
+          `${SCALED_BATCHES} batches: ${alone.toFixed(1)} s with one combiner, ${scaled.toFixed(1)} s with up to ${replicas}, ` +
+            `${(alone / scaled).toFixed(2)} times as fast; the trigger saw ${Math.max(...asked)} pieces of work`,
+        );
+        expect(replicas).toBe(3);
+        expect(busy).toHaveLength(3);
+        expect(alone / scaled).toBeGreaterThan(1.7);
+        await untilCluster(
+          'nothing waits any more',
+          60,
+          async () => (await prometheus.query(trigger.query))[0]?.value === 0,
+        );
+      } finally {
+        await prometheus.stop();
+      }
+      await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=1');
+    },
+  );
 
   step('a run completes, with the same numbers, while every pod of every service is deleted at once', async () => {
     const counts = await deliver('2026-04-03');
@@ -378,6 +442,25 @@ describe('on Kubernetes', () => {
     expect(await days(['2026-03-01', '2026-03-02'])).toEqual(before);
   });
 });
+
+/** What KEDA is told about a Deployment, by the component as it is applied. */
+function scaledObject(name: string) {
+  const text = readFileSync(path.join(workspaceRoot(), 'k8s/components/keda/scaled-objects.yaml'), 'utf8');
+  const all = parseAllDocuments(text).map((document) => document.toJS() as ScaledObject);
+  const found = all.find(({ metadata }) => metadata.name === name);
+  if (found === undefined) throw new Error(`there is no ScaledObject ${name}`);
+  const { minReplicaCount, maxReplicaCount, triggers } = found.spec;
+  const { query, threshold } = triggers[0].metadata;
+  return { minReplicaCount, maxReplicaCount, query, threshold: Number(threshold) };
+}
+interface ScaledObject {
+  readonly metadata: { readonly name: string };
+  readonly spec: {
+    readonly minReplicaCount: number;
+    readonly maxReplicaCount: number;
+    readonly triggers: readonly [{ readonly metadata: { readonly query: string; readonly threshold: string } }];
+  };
+}
 
 /** A pod that calls a URL for some seconds, and what lets it. */
 function loadOn(url: string, seconds: number): object[] {

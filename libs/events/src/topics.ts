@@ -43,6 +43,9 @@ export const INPUT_OF: Record<Stage, StageEventClass> = {
   archiver: KpisPublished,
 };
 
+/** The Kafka group that a stage's replicas are members of. */
+export const consumerGroup = (stage: Stage): string => `music.${stage}`;
+
 /** Events wait here before the n-th further try, n from 1. All events of one such topic wait equally long. */
 export const retryTopic = (stage: Stage, n: number): string => `music.${stage}.retry-${n}`;
 

@@ -5,5 +5,6 @@ export * from './message-context';
 export * from './outbox';
 export * from './publish';
 export * from './read-topics';
+export * from './topic-offsets';
 export * from './topics';
 export type { Kafka, SASLOptions } from 'kafkajs';

@@ -1,8 +1,8 @@
 import { describeError, isLasting } from '@music/errors';
-import { type Envelope, type Stage, deadLetterTopic, fromJson, retryTopic } from '@music/events';
+import { type Envelope, type Stage, fromJson, retryTopic } from '@music/events';
 import { type OutboxMessage, deadLetter } from '@music/runs';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
-import type { Admin, Consumer, EachMessagePayload, Kafka } from 'kafkajs';
+import type { Consumer, EachMessagePayload, Kafka } from 'kafkajs';
 import { type Observable, lastValueFrom } from 'rxjs';
 import { type Log, pause, untilConnected } from './kafka-client';
 import { MessageContext } from './message-context';
@@ -72,46 +72,6 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
   /** What the stage takes, once it listens. */
   get topics(): string[] {
     return [...this.messageHandlers.keys()];
-  }
-
-  /** How many messages wait in each topic that this stage takes. Asks the brokers. */
-  lag(): Promise<[{ topic: string }, number][]> {
-    const { topics } = this;
-    const { groupId } = this.options;
-    return this.askBrokers(async (admin) => {
-      const committed = await admin.fetchOffsets({ groupId, topics });
-      const lags: [{ topic: string }, number][] = [];
-      for (const { topic, partitions } of committed) {
-        const ends = new Map(
-          (await admin.fetchTopicOffsets(topic)).map(({ partition, low, high }) => [partition, { low, high }]),
-        );
-        // -1: nothing was committed yet, so all of it waits.
-        const waiting = partitions.map(({ partition, offset }) => {
-          const { low = '0', high = '0' } = ends.get(partition) ?? {};
-          return Number(BigInt(high) - BigInt(offset === '-1' ? low : offset));
-        });
-        lags.push([{ topic }, waiting.reduce((sum, n) => sum + n, 0)]);
-      }
-      return lags;
-    });
-  }
-
-  /** How many messages the stage's dead-letter topic ever got, whichever replica put them there. Asks the brokers. */
-  deadLetters(): Promise<number> {
-    return this.askBrokers(async (admin) => {
-      const offsets = await admin.fetchTopicOffsets(deadLetterTopic(this.options.stage));
-      return offsets.reduce((sum, { high }) => sum + Number(high), 0);
-    });
-  }
-
-  private async askBrokers<T>(ask: (admin: Admin) => Promise<T>): Promise<T> {
-    const admin = this.kafka.admin({ retry: { retries: 1 } });
-    await admin.connect();
-    try {
-      return await ask(admin);
-    } finally {
-      await admin.disconnect();
-    }
   }
 
   /** Takes nothing new, lets what is being handled end, leaves the groups. */

@@ -225,4 +225,9 @@ export class ServiceConfig extends ProcessConfig {
   readFiles(): void {
     // Most services have none.
   }
+
+  /** What is wrong with the memory that this process may have (bytes), by what the settings need of it. */
+  memoryProblems(_limitBytes: number): readonly string[] {
+    return []; // most services need little
+  }
 }

@@ -1,4 +1,5 @@
 import { IsBoolean, IsInt, IsOptional, Matches, Max, Min } from 'class-validator';
+import { EngineServiceConfig } from './engine-config';
 import { Setting, WrongSettings, loadSettings, settingsOf } from './settings';
 
 class Base {
@@ -32,4 +33,12 @@ describe('settings', () => {
     expect(settingsOf(Config).map(({ env }) => env)).toEqual(['COUNT', 'ON', 'HOSTS', 'NAME']);
     expect(settingsOf(Base).map(({ env }) => env)).toEqual(['COUNT']);
   });
+});
+
+it('an engine that has less memory than its settings need is told so, with the figures', () => {
+  const config = loadSettings(EngineServiceConfig, { KAFKA_BROKERS: 'a:1', DUCKDB_MEMORY_MB: '512', CONCURRENCY: '2' });
+  expect(config.memoryProblems(1_280 * 2 ** 20)).toEqual([]);
+  expect(config.memoryProblems(1_279 * 2 ** 20)).toEqual([
+    expect.stringMatching(/need more than 1280 MiB .* may have 1279: raise its memory limit, best to 2304Mi/),
+  ]);
 });

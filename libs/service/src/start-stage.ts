@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { describeError } from '@music/errors';
-import { type Stage, runKind } from '@music/events';
+import { type Stage, consumerGroup, runKind } from '@music/events';
 import { KafkaTransport, Outbox } from '@music/messaging';
 import { StageWorker, type Work, type WorkOutcome, failRun } from '@music/runs';
 import { Catch, type DynamicModule, type ExceptionFilter, Module, type Type } from '@nestjs/common';
@@ -12,7 +12,7 @@ import { endOnSignals } from './end-on-signals';
 import { StageMetrics } from './metrics';
 import { openScratch } from './scratch';
 import type { ServiceConfig } from './service-config';
-import { loadSettings, settingsOrExit } from './settings';
+import { WrongSettings, loadSettings, settingsOrExit } from './settings';
 import { type Stores, openStores } from './stores';
 import { Tracing } from './tracing';
 import { watchBacklog } from './watch-backlog';
@@ -98,6 +98,10 @@ export async function startStage(
   const config = settingsOrExit(stage, () => {
     const settings = loadSettings(configType, process.env);
     settings.readFiles();
+    // Of a container; where there is none it is 0, or more than any machine has.
+    const memory = process.constrainedMemory();
+    const problems = memory > 0 ? settings.memoryProblems(memory) : [];
+    if (problems.length > 0) throw new WrongSettings(problems);
     return settings;
   });
   const logger = serviceLogger(stage, config.logLevel);
@@ -112,7 +116,7 @@ export async function startStage(
     outbox,
     {
       stage,
-      groupId: `music.${stage}`,
+      groupId: consumerGroup(stage),
       inPlaceDelaysMs: [100, 500, 2_000],
       retryDelaysMs: config.retryDelaysSeconds.map((s) => Number(s) * 1_000),
       concurrency: 4,
@@ -138,20 +142,13 @@ export async function startStage(
   ];
   const health = new Health(problems);
   metrics.watchReadiness(problems);
-  metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['topic'], () => transport.lag());
-  metrics.gauge(
-    'music_dead_letter_offset',
-    'Messages that the dead-letter topic of the stage ever got, from all replicas; each tells the same',
-    [],
-    async () => [[{}, await transport.deadLetters()]],
-  );
   metrics.gauge(
     'music_work_stalled',
     'Pieces of work of the stage, on all replicas, that get nowhere',
     [],
     async () => [[{}, worker.stalled]],
   );
-  watchBacklog(metrics, stage, stores.runs);
+  watchBacklog(metrics, stage, stores, () => transport.topics);
   if (stage === 'sensor') watchRuns(metrics, stores.runs, config.kpiTimeZone);
   endOnSignals(logger, async () => {
     await transport.close();
