@@ -239,10 +239,10 @@ function closed(schema: Manifest): Manifest {
 }
 
 it.each(['combiner', 'validator', 'glue-trigger'])('%s has the memory that docs/operations.md says', (service) => {
-  const deployments = render('k8s/base').filter(
+  const deployment = render('k8s/base').find(
     ({ kind, metadata }) => kind === 'Deployment' && metadata.name === service,
   );
-  const [{ env, resources }] = deployments[0]?.['spec'].template.spec.containers;
+  const [{ env, resources }] = podSpecOf(deployment ?? {}).containers;
   const duckdb = Number(env.find(({ name }: Manifest) => name === 'DUCKDB_MEMORY_MB').value);
   const mib = { Mi: 1, Gi: 1_024 } as const;
   const [, amount, unit] = /^(\d+)(Mi|Gi)$/.exec(resources.limits.memory) ?? [];
