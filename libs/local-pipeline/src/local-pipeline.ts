@@ -8,6 +8,7 @@ import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
+import { fillFromSnapshot, unpackSnapshot } from './snapshot';
 import { Child, GlueEndpoint, LocalStack, SERVERS, s3Notification, until, workspaceRoot } from '@music/local-stack';
 
 /** The endpoints of `docker/compose.yaml`. */
@@ -75,6 +76,8 @@ export interface LocalPipelineOptions {
   readonly arrivals?: 'off' | 'poll' | 'sqs';
   /** Whether the API, and the page, are served, too; on loopback, to whoever asks. */
   readonly api?: boolean;
+  /** What an earlier pipeline left: see `saveSnapshot`. */
+  readonly snapshot?: string;
   /** Settings of the services. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -109,9 +112,11 @@ export class LocalPipeline {
     manyItems = false,
     arrivals = 'off',
     api = false,
+    snapshot,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
+    const unpacked = snapshot === undefined ? undefined : await unpackSnapshot(snapshot, dir, path.join(dir, 'stack'));
     const stack = compose
       ? undefined
       : await LocalStack.start(arrivals === 'sqs' ? [...SERVERS, 'sqs'] : SERVERS, path.join(dir, 'stack'), {
@@ -165,6 +170,7 @@ export class LocalPipeline {
     const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies);
     try {
       await setUp(pipeline.stores, config);
+      if (unpacked !== undefined) await fillFromSnapshot(pipeline.stores, config, unpacked);
       if (glue !== undefined) await pipeline.setUpGlue();
       await Promise.all([...STAGES, ...(api ? (['api'] as const) : [])].map((each) => pipeline.startService(each)));
       return pipeline;
