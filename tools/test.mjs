@@ -1,20 +1,34 @@
 // npm test: sets up what is missing, then runs all tests: two projects at a time, since many start servers, and the
-// suites of end-to-end each for itself, since one after the other they take longer than all others together.
+// suites of end-to-end each for itself, since one after the other they take longer than all others together. Prints
+// what each took, the longest first.
+import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
-import { root, run, setUp } from './set-up.mjs';
+import { createInterface } from 'node:readline';
+import { root, setUp } from './set-up.mjs';
 
 setUp({ queue: true, prometheus: true });
 const suites = readdirSync(path.join(root, 'apps/end-to-end/src'))
   .filter((file) => file.endsWith('.spec.ts'))
   .map((file) => `e2e-each--src/${file}`);
-run('npx', [
-  'nx',
-  'run-many',
-  '-t',
-  'test',
-  ...suites,
-  '--parallel=2',
-  '--output-style=static',
-  ...process.argv.slice(2),
-]);
+const began = Date.now();
+const args = ['run-many', '-t', 'test', ...suites, '--parallel=2', '--output-style=static', ...process.argv.slice(2)];
+const nx = spawn('npx', ['nx', ...args], {
+  cwd: root,
+  stdio: ['inherit', 'pipe', 'inherit'],
+  env: { ...process.env, NX_DAEMON: 'false' },
+});
+
+const took = new Map();
+let task = '';
+for await (const line of createInterface({ input: nx.stdout })) {
+  process.stdout.write(`${line}\n`);
+  const plain = line.replace(/\x1b\[[0-9;]*m/g, '');
+  task = /^> nx run @music\/(\S+)/.exec(plain)?.[1] ?? task;
+  const seconds = /^Time:\s+([\d.]+) (s|min)/.exec(plain);
+  if (seconds !== null) took.set(task, (took.get(task) ?? 0) + Number(seconds[1]) * (seconds[2] === 'min' ? 60 : 1));
+}
+const code = await new Promise((resolve) => (nx.exitCode === null ? nx.once('close', resolve) : resolve(nx.exitCode)));
+const table = [...took].sort(([, a], [, b]) => b - a).map(([name, s]) => `${s.toFixed(0).padStart(6)} s  ${name}`);
+process.stdout.write(`${table.join('\n')}\n${((Date.now() - began) / 60_000).toFixed(1)} min in all\n`);
+process.exitCode = code ?? 1;
