@@ -197,9 +197,9 @@ export class LocalPipeline {
     client.destroy();
   }
 
-  /** One more process of a stage; resolves when it takes events. */
-  async startService(stage: Service, settings: Readonly<Record<string, string>> = {}): Promise<Child> {
-    const child = this.spawnService(stage, settings);
+  /** One more process of a stage, of this release or of a bundle; resolves when it takes events. */
+  async startService(stage: Service, settings: Readonly<Record<string, string>> = {}, bundle?: string): Promise<Child> {
+    const child = this.spawnService(stage, settings, [], bundle);
     await child.until(async () => (await this.readiness(child)).ready);
     return child;
   }
@@ -211,8 +211,12 @@ export class LocalPipeline {
   }
 
   /** Like `startService`, without waiting for anything; started by another command where `within` gives one. */
-  spawnService(stage: Service, settings: Readonly<Record<string, string>> = {}, within: readonly string[] = []): Child {
-    const bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js');
+  spawnService(
+    stage: Service,
+    settings: Readonly<Record<string, string>> = {},
+    within: readonly string[] = [],
+    bundle = path.join(workspaceRoot(), 'apps', stage, 'dist', 'main.js'),
+  ): Child {
     const [command = '', ...args] = [...within, process.execPath, '--enable-source-maps', bundle];
     const child = Child.spawn(stage, command, args, {
       env: { ...this.envOf(stage), ...settings },
