@@ -2,7 +2,7 @@
 // it.
 import { run, setUp } from './set-up.mjs';
 
-setUp({ spark: true });
+setUp({ spark: true, queue: true });
 const all = { FAULTS: 'all' };
 run(
   'npx',
