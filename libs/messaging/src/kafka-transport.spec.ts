@@ -112,11 +112,12 @@ describe('the way over Kafka', () => {
     const [failing, ...others] = Array.from({ length: 6 }, nextRun);
     let calls = 0;
     handler = async (event) => {
-      if (event.data.runId === failing && (calls += 1) <= 3) throw new Error('DynamoDB is down');
+      if (event.data.runId !== failing || (calls += 1) > 3) return;
+      // From the retry topic: those behind it would wait for ever if they waited for it.
+      if (calls === 3) await until('the others are handled', () => others.every((runId) => was(runId)));
+      throw new Error('DynamoDB is down');
     };
     for (const runId of [failing, ...others]) await publishEvent(kafka, requested(runId as string));
-    await until('the others are handled', () => others.every((runId) => was(runId)));
-    expect(was(failing as string)).toBe(false);
     await until('the failing one is handled', () => was(failing as string));
     expect(calls).toBe(4); // twice in place, once and once again from the first retry topic
     expect(handled.at(-1)?.headers['retry-topic']).toBeUndefined();
