@@ -3,10 +3,10 @@ import { s3Notification, until } from '@music/local-stack';
 import { TERMINAL } from '@music/runs';
 import { dayReport, runReport } from '@music/reports';
 import { type Gate, type Phase, type ProxiedCall } from '@music/testing';
-import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
+import { WHOLE, WHOLE_MS, faultSeed, logFault, seeded } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
-if (WHOLE) jest.setTimeout(1_800_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 const PHASES: readonly Phase[] = ['before', 'after'];
 const POINTS = WHOLE ? Infinity : 3;

@@ -2,10 +2,10 @@ import { requestReplay, requestRerun, waitForRun } from '@music/reports';
 import { PATIENCE_MS, until } from '@music/local-stack';
 import type { Gate, Phase, ProxiedCall } from '@music/testing';
 import { ulid } from 'ulid';
-import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
+import { WHOLE, WHOLE_MS, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
-if (WHOLE) jest.setTimeout(1_800_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 const PHASES: readonly Phase[] = ['before', 'after'];
 const POINTS = WHOLE ? Infinity : 1;

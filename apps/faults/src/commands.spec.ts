@@ -7,10 +7,10 @@ import { ListBucketsCommand } from '@aws-sdk/client-s3';
 import { dayAfter, laterSamples, startMusicKpis } from '@music/local-pipeline';
 import { waitForRun } from '@music/reports';
 import type { Phase, ProxiedCall, Verdict } from '@music/testing';
-import { WHOLE, logFault } from './fault-log';
+import { WHOLE, WHOLE_MS, logFault } from './fault-log';
 import { type Delivery, FaultyPipeline } from './faulty-pipeline';
 
-if (WHOLE) jest.setTimeout(900_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 /** One call of the command line in a state of its own, and what must hold after it was killed and called again. */
 interface Attempt {

@@ -2,6 +2,8 @@ import { appendFileSync } from 'node:fs';
 
 /** Whether all faults are injected, or only as many as `npm test` has time for. */
 export const WHOLE = process.env['FAULTS'] === 'all';
+/** Against hanging: a sweep of hundreds of kills is one test. */
+export const WHOLE_MS = 3 * 3_600_000;
 
 export interface InjectedFault {
   readonly fault: string;

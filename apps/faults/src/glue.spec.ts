@@ -1,9 +1,11 @@
+import { PATIENCE_MS } from '@music/local-stack';
 import type { Gate, Phase } from '@music/testing';
 import { WHOLE, logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 import { IMPATIENT, SPELL_MS, Spell, faultsOf } from './spell';
 
-jest.setTimeout(900_000);
+/** A job of Spark takes minutes on a busy machine. */
+const SPARK_MS = 3 * PATIENCE_MS;
 
 /**
  * Spark starts for each run, so `npm test` leaves these out; `glue-runner.spec` and `conformance.spec` are part of it.
@@ -13,13 +15,13 @@ jest.setTimeout(900_000);
   let undisturbed: unknown;
   beforeAll(async () => {
     faulty = await FaultyPipeline.start({ engine: 'glue', env: IMPATIENT });
-    undisturbed = await faulty.undisturbed(180_000);
+    undisturbed = await faulty.undisturbed(SPARK_MS);
   });
   afterAll(() => faulty?.stop());
 
   const completes = async (gate: Gate) => {
     const states = () => JSON.stringify(faulty.pipeline.glue?.runs.map(({ JobRunState }) => JobRunState));
-    const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, { timeoutMs: 240_000 });
+    const delivery = await faulty.runWith(gate, () => `job runs in states ${states()}`, { timeoutMs: SPARK_MS });
     expect(await faulty.outcome(delivery)).toEqual(undisturbed);
     expect(
       faulty.pipeline.glue?.runs.filter(({ Arguments }) => JSON.stringify(Arguments).includes(delivery.runId)),

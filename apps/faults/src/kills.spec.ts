@@ -9,10 +9,10 @@ import { listOpenDeadLetters, replay } from '@music/messaging';
 import { requestBackfill, requestForget, requestStanding } from '@music/reports';
 import { decideHold } from '@music/runs';
 import { type Gate, type Phase, type ProxiedCall, type Verdict, s3Error } from '@music/testing';
-import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
+import { WHOLE, WHOLE_MS, faultSeed, logFault, seeded } from './fault-log';
 import { type Delivery, FaultyPipeline, SAMPLE_DAYS } from './faulty-pipeline';
 
-if (WHOLE) jest.setTimeout(1_800_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 const RANDOM_RUNS = WHOLE ? 50 : 2;
 const MAX_TRIES = 4;

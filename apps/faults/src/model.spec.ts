@@ -7,10 +7,10 @@ import { dayAfter } from '@music/local-pipeline';
 import { dayReport, requestBackfill, requestForget, requestRun, requestStanding } from '@music/reports';
 import type { Gate, Phase } from '@music/testing';
 import fc from 'fast-check';
-import { WHOLE, faultSeed, logFault } from './fault-log';
+import { WHOLE, WHOLE_MS, faultSeed, logFault } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 
-if (WHOLE) jest.setTimeout(10_800_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 const SEQUENCES = WHOLE ? 25 : 1;
 const STEPS = WHOLE ? 16 : 8;

@@ -1,10 +1,10 @@
 import { STAGES } from '@music/events';
 import type { ProxiedCall, ProxiedServer } from '@music/testing';
-import { WHOLE, faultSeed, logFault, seeded } from './fault-log';
+import { WHOLE, WHOLE_MS, faultSeed, logFault, seeded } from './fault-log';
 import { FaultyPipeline } from './faulty-pipeline';
 import { IMPATIENT, SPELL_MS, type ServerFault, Spell, faultsOf } from './spell';
 
-if (WHOLE) jest.setTimeout(1_800_000);
+if (WHOLE) jest.setTimeout(WHOLE_MS);
 
 describe('a server that fails for a while', () => {
   let faulty: FaultyPipeline;
@@ -40,9 +40,7 @@ describe('a server that fails for a while', () => {
       // At the latest when the archiver begins: a quick run makes fewer calls than the one that they were counted of.
       const begins = ({ caller, changes }: ProxiedCall) => (seen += 1) > first || (caller === 'archiver' && changes);
       const spell = new Spell(faulty.proxies, server, fault, begins);
-      const delivery = await faulty.runWith(spell.gate, () => `${server} ${fault} from call ${first} on`, {
-        timeoutMs: 240_000,
-      });
+      const delivery = await faulty.runWith(spell.gate, () => `${server} ${fault} from call ${first} on`);
       await spell.end();
       expect(await faulty.outcome(delivery)).toEqual(undisturbed);
       expect(spell.met).toBeGreaterThan(0);
