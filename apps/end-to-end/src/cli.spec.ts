@@ -24,7 +24,10 @@ describe('music-kpis', () => {
   afterAll(() => pipeline.stop());
 
   it('sets up what is missing, which is nothing by now', async () => {
-    expect(await json('setup')).toEqual({ created: { buckets: [], tables: [], topics: [] } });
+    expect(await json('setup')).toEqual({
+      created: { buckets: [], tables: [], topics: [] },
+      recovered: { taken_back: 0, forgotten: 0 },
+    });
   });
 
   it('runs, follows the run line by line where there is no terminal, and says how it went', async () => {

@@ -105,7 +105,7 @@ describe('what looks wrong is held back:', () => {
     expect(await decide('discard', run_id, '--reason', 'late')).toMatchObject({ code: 2 });
     await untilTold('sensor', 'music_runs_held', 0);
     // What every stage tells besides: nothing is left to do.
-    for (const stage of STAGES) await untilTold(stage, 'music_work{state="waiting"', 0);
+    for (const stage of STAGES) await untilTold(stage, `music_work{stage="${stage}",state="waiting"`, 0);
   });
 
   it('a warning is told, and published', async () => {
