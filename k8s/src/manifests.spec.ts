@@ -23,20 +23,20 @@ function render(folder: string): Manifest[] {
   rendered.set(folder, manifests);
   return manifests;
 }
-/** The base with a component. */
-function renderWith(component: string): Manifest[] {
-  const folder = path.join('k8s', '.e2e', `component-${component}`);
+/** What a kustomization of its own renders, in a folder beside the overlays. */
+function renderOf(name: string, kustomization: object): Manifest[] {
+  const folder = path.join('k8s', '.e2e', name);
   mkdirSync(path.join(root, folder), { recursive: true });
   try {
-    writeFileSync(
-      path.join(root, folder, 'kustomization.yaml'),
-      stringify({ resources: ['../../base'], components: [`../../components/${component}`] }),
-    );
+    writeFileSync(path.join(root, folder, 'kustomization.yaml'), stringify(kustomization));
     return render(folder);
   } finally {
     rmSync(path.join(root, folder), { recursive: true });
   }
 }
+/** The base with a component. */
+const renderWith = (component: string) =>
+  renderOf(`component-${component}`, { resources: ['../../base'], components: [`../../components/${component}`] });
 const podSpecOf = ({ kind, spec }: Manifest) =>
   kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec;
 const withPods = (manifests: Manifest[]) =>
@@ -251,27 +251,19 @@ it.each(['combiner', 'validator', 'glue-trigger'])('%s has the memory that docs/
 });
 
 it('names the Jobs of other settings and of another version otherwise, since a Job cannot be changed', () => {
-  const jobsOf = (kustomization: object) => {
-    const folder = path.join('k8s', '.e2e', 'jobs');
-    mkdirSync(path.join(root, folder), { recursive: true });
-    try {
-      rendered.delete(folder);
-      writeFileSync(path.join(root, folder, 'kustomization.yaml'), stringify(kustomization));
-      const jobs = render(folder).filter(({ kind }) => kind === 'Job');
-      return jobs.map(({ metadata }) => metadata.name as string).sort();
-    } finally {
-      rmSync(path.join(root, folder), { recursive: true });
-    }
+  const jobsOf = (name: string, kustomization: object) => {
+    const jobs = renderOf(name, kustomization).filter(({ kind }) => kind === 'Job');
+    return jobs.map(({ metadata }) => metadata.name as string).sort();
   };
   const resources = ['../../overlays/local'];
-  const [samples, setup] = jobsOf({ resources });
+  const [samples, setup] = jobsOf('jobs', { resources });
   expect([samples, setup]).toEqual([
     expect.stringMatching(/^load-samples-[a-z0-9]{10}$/),
     expect.stringMatching(/^music-settings-[a-z0-9]{10}$/),
   ]);
-  expect(jobsOf({ resources })).toEqual([samples, setup]);
+  expect(jobsOf('jobs-again', { resources })).toEqual([samples, setup]);
   const merged = { name: 'music-settings', behavior: 'merge', literals: ['SWEEP_SECONDS=7'] };
-  const others = jobsOf({ resources, configMapGenerator: [merged] });
+  const others = jobsOf('jobs-of-other-settings', { resources, configMapGenerator: [merged] });
   expect([others[0], others[1] === setup]).toEqual([samples, false]);
 });
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { CreateBucketCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
@@ -280,7 +280,8 @@ describe('on Kubernetes', () => {
       const alone = await timed('2026-04-01', '2026-04-02', async () => undefined);
       expect(await podsThatCombined()).toHaveLength(1);
 
-      const prometheus = await Prometheus.start(await mkdtemp(path.join(tmpdir(), 'scaling-')), 'groups: []');
+      const dir = await mkdtemp(path.join(tmpdir(), 'scaling-'));
+      const prometheus = await Prometheus.start(dir, 'groups: []');
       let replicas = trigger.minReplicaCount;
       const asked = new Set<number>();
       try {
@@ -310,6 +311,7 @@ describe('on Kubernetes', () => {
         );
       } finally {
         await prometheus.stop();
+        await rm(dir, { recursive: true });
       }
       await pipeline.kubectl('scale', 'deployment/combiner', '--replicas=1');
     },

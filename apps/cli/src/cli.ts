@@ -1,7 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
-import { recoverRuns } from '@music/reports';
 import { setUpGlueJob } from '@music/job-runners';
+import { recoverRuns } from '@music/reports';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';

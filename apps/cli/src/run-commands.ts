@@ -13,11 +13,11 @@ import {
   table,
   yesterday,
 } from '@music/reports';
+import type { Stores } from '@music/service';
 import { type Command, Option } from 'commander';
 import { type WaitOptions, follow, succeeded, waitOptions } from './follow';
 import { letterForPrograms } from './letter-for-programs';
 import { UsageError, date, positive } from './usage';
-import type { Stores } from '@music/service';
 import { print, printJson, withStores } from './with-stores';
 
 interface RunOptions extends WaitOptions {

@@ -5,7 +5,7 @@ import { DeleteCommand } from '@aws-sdk/lib-dynamodb';
 import { DeleteBucketCommand, DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { STAGES } from '@music/events';
 import { until, workspaceRoot } from '@music/local-stack';
-import { LocalPipeline, musicKpis, reference } from '@music/local-pipeline';
+import { LocalPipeline, musicKpis, musicKpisPrints, reference } from '@music/local-pipeline';
 import { type RunReport, dayReport, requestRun } from '@music/reports';
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
@@ -21,11 +21,7 @@ describe('what a store has lost comes back:', () => {
 
   afterEach(() => pipeline.stop());
 
-  const kpis = async (...args: string[]) => {
-    const { code, out, err } = await musicKpis(pipeline, ...args);
-    if (code !== 0) throw new Error(`music-kpis ${args.join(' ')} ended with ${code}: ${out}${err}`);
-    return out;
-  };
+  const kpis = (...args: string[]) => musicKpisPrints(pipeline, ...args);
   const numbers = () => Promise.all([FIRST, LAST].map((day) => dayReport(pipeline.stores.kpis, day)));
   const dropTable = (TableName: string) => pipeline.stores.dynamo.send(new DeleteTableCommand({ TableName }));
   async function dropBucket(Bucket: string): Promise<void> {

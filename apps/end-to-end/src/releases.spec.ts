@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
-import { LocalPipeline, musicKpis, reference, saveSnapshot } from '@music/local-pipeline';
+import { LocalPipeline, musicKpisPrints, reference, saveSnapshot } from '@music/local-pipeline';
 import { dayReport, requestRun, waitForRun } from '@music/reports';
 import { listDeadLetters } from '@music/messaging';
 import { type RunState, TERMINAL } from '@music/runs';
@@ -17,10 +17,7 @@ describe('tables, topics, lake and source that an earlier release left:', () => 
   let pipeline: LocalPipeline;
   afterEach(() => pipeline.stop());
 
-  const kpis = async (...args: string[]) => {
-    const { code, out, err } = await musicKpis(pipeline, ...args);
-    if (code !== 0) throw new Error(`music-kpis ${args.join(' ')} ended with ${code}: ${out}${err}`);
-  };
+  const kpis = (...args: string[]) => musicKpisPrints(pipeline, ...args);
   const counts = () => Promise.all(DAYS.map(async (day) => (await dayReport(pipeline.stores.kpis, day))?.listen_count));
   const more = (...ofEach: [number, number]) => BEFORE.map((count, i) => count + (ofEach[i] ?? 0));
   async function runNow(): Promise<RunState | undefined> {

@@ -14,6 +14,13 @@ export function musicKpis(pipeline: LocalPipeline, ...args: string[]): Promise<C
   return startMusicKpis(pipeline, args).ended;
 }
 
+/** What `music-kpis` prints. Throws where it does not end with 0. */
+export async function musicKpisPrints(pipeline: LocalPipeline, ...args: string[]): Promise<string> {
+  const { code, out, err } = await musicKpis(pipeline, ...args);
+  if (code !== 0) throw new Error(`music-kpis ${args.join(' ')} ended with ${code}: ${out}${err}`);
+  return out;
+}
+
 /** Like `musicKpis`, with the process in hand. */
 export function startMusicKpis(
   pipeline: LocalPipeline,

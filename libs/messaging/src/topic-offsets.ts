@@ -1,21 +1,28 @@
 import type { Admin, Kafka } from 'kafkajs';
 
-/** How many messages wait in each topic for a consumer group, whether it has members or not. Asks the brokers. */
-export function consumerLag(kafka: Kafka, groupId: string, topics: readonly string[]): Promise<Map<string, number>> {
+/** The topics that a consumer group takes. */
+export interface Consumed {
+  readonly groupId: string;
+  readonly topics: readonly string[];
+}
+
+/** How many messages wait for each group in each of its topics, whether it has members or not. Asks the brokers. */
+export function consumerLags<C extends Consumed>(
+  kafka: Kafka,
+  consumed: readonly C[],
+): Promise<{ readonly of: C; readonly topic: string; readonly waiting: number }[]> {
   return askBrokers(kafka, async (admin) => {
-    const lags = new Map<string, number>();
-    for (const { topic, partitions } of await admin.fetchOffsets({ groupId, topics: [...topics] })) {
-      const ends = new Map((await admin.fetchTopicOffsets(topic)).map((each) => [each.partition, each]));
-      // -1: nothing was committed yet, so all of it waits.
-      const waiting = partitions.map(({ partition, offset }) => {
-        const { low = '0', high = '0' } = ends.get(partition) ?? {};
-        return Number(BigInt(high) - BigInt(offset === '-1' ? low : offset));
-      });
-      lags.set(
-        topic,
-        waiting.reduce((sum, n) => sum + n, 0),
-      );
-    }
+    const lags = [];
+    for (const of of consumed)
+      for (const { topic, partitions } of await admin.fetchOffsets({ groupId: of.groupId, topics: [...of.topics] })) {
+        const ends = new Map((await admin.fetchTopicOffsets(topic)).map((each) => [each.partition, each]));
+        // -1: nothing was committed yet, so all of it waits.
+        const waiting = partitions.map(({ partition, offset }) => {
+          const { low = '0', high = '0' } = ends.get(partition) ?? {};
+          return Number(BigInt(high) - BigInt(offset === '-1' ? low : offset));
+        });
+        lags.push({ of, topic, waiting: waiting.reduce((sum, n) => sum + n, 0) });
+      }
     return lags;
   });
 }

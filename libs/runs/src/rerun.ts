@@ -12,6 +12,7 @@ import {
 import { messageOf } from './outbox-message';
 import { AT_REST, type Batch, type Run, type RunState } from './run';
 import type { Ask } from './store/ask-store';
+import { MESSAGES_A_TRANSACTION } from './store/outbox-store';
 import type { RunStore } from './store/run-store';
 
 /** Thrown when a run cannot be begun again from a stage; says what to do instead. */
@@ -19,7 +20,6 @@ export class CannotRerun extends Error {
   override readonly name = 'CannotRerun';
 }
 
-const MESSAGES_A_TRANSACTION = 90;
 const STATE_BEFORE: Record<RerunStage, RunState> = {
   combiner: 'sensed',
   validator: 'sensed',
@@ -45,8 +45,7 @@ export async function rerun(store: RunStore, runId: string, from: RerunStage, as
   const messages = events.map((event) => messageOf(event));
   // One transaction holds so many. The rest goes ahead: a run does not leave a stage before its last batch.
   const last = messages.splice(-MESSAGES_A_TRANSACTION);
-  for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION)
-    await store.outbox.owe(from, messages.slice(i, i + MESSAGES_A_TRANSACTION));
+  await store.outbox.owe(from, messages);
   const reopened = await store.reopen(runId, run.state, STATE_BEFORE[from], STAGES_FROM[from], from, last, ask);
   if (!reopened) throw new CannotRerun(`${runId} has changed meanwhile; look at it again`);
 }
@@ -89,17 +88,16 @@ export async function resume(store: RunStore, runId: string): Promise<number> {
   const inState = (state: Batch['state']) => batches.filter((batch) => batch.state === state);
   const events = new Map<RerunStage, Envelope[]>();
   if (run.state === 'sensed') {
-    events.set('combiner', eventsFor(run, inState('sensed'), 'combiner', batches.length));
-    events.set('validator', eventsFor(run, inState('combined'), 'validator', batches.length));
+    events.set('combiner', eventsOf(run, inState('sensed'), 'combiner'));
+    events.set('validator', eventsOf(run, inState('combined'), 'validator'));
   }
-  if (run.state === 'validated') events.set('glue-trigger', eventsFor(run, batches, 'glue-trigger'));
-  if (run.state === 'published') events.set('archiver', eventsFor(run, batches, 'archiver'));
+  if (run.state === 'validated') events.set('glue-trigger', eventsOf(run, batches, 'glue-trigger'));
+  if (run.state === 'published') events.set('archiver', eventsOf(run, batches, 'archiver'));
   for (const [stage, waited] of events)
-    for (let i = 0; i < waited.length; i += MESSAGES_A_TRANSACTION)
-      await store.outbox.owe(
-        stage,
-        waited.slice(i, i + MESSAGES_A_TRANSACTION).map((event) => messageOf(event)),
-      );
+    await store.outbox.owe(
+      stage,
+      waited.map((event) => messageOf(event)),
+    );
   return [...events.values()].flat().length;
 }
 
@@ -117,14 +115,22 @@ export function rerunStages(run: Run, batches: readonly Batch[]): RerunStage[] {
   });
 }
 
-function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage, known = batches.length): Envelope[] {
+/** What starts a stage with all batches of a run. Throws CannotRerun where the run never got so far. */
+function eventsFor(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {
+  if (run.manifest !== undefined && batches.length < (run.batches ?? Infinity)) throw neverGotTo(run, from, 'batches');
+  return eventsOf(run, batches, from);
+}
+
+const neverGotTo = ({ runId }: Run, stage: RerunStage, what: string): CannotRerun =>
+  new CannotRerun(
+    `${runId} never got as far as the ${stage}: it has no ${what}; begin at an earlier stage, or ask for a new run`,
+  );
+
+/** What starts a stage with these batches of a run. */
+function eventsOf(run: Run, batches: readonly Batch[], from: RerunStage): Envelope[] {
   const { runId, manifest } = run;
-  const missing = (what: string): CannotRerun =>
-    new CannotRerun(
-      `${runId} never got as far as the ${from}: it has no ${what}; begin at an earlier stage, or ask for a new run`,
-    );
+  const missing = (what: string) => neverGotTo(run, from, what);
   if (manifest === undefined) throw missing('manifest');
-  if (known < (run.batches ?? Infinity)) throw missing('batches');
   switch (from) {
     case 'combiner':
       return batches.map(({ batch }) => envelope(StreamsSensed, 'cli', { runId, batch, manifest }));

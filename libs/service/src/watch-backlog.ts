@@ -1,5 +1,5 @@
 import { INPUT_OF, type Stage, consumerGroup, deadLetterTopic } from '@music/events';
-import { type Kafka, consumerLag, messagesEver } from '@music/messaging';
+import { type Kafka, consumerLags, messagesEver } from '@music/messaging';
 import { type RunStore, waitingSeconds } from '@music/runs';
 import { type Metrics, oneLook } from './metrics';
 
@@ -39,15 +39,12 @@ export function watchBacklog(
     async () => (await backlogs()).map(({ stage, backlog }) => [{ stage }, waitingSeconds(backlog, Date.now())]),
   );
   metrics.gauge('music_consumer_lag', 'Messages that wait in a topic', ['stage', 'topic'], async () => {
-    const lags = await Promise.all(
-      stages.map(async (each) => {
-        const taken = each === stage ? topics() : [INPUT_OF[each].topic];
-        return [...(await consumerLag(kafka, consumerGroup(each), taken))].map(
-          ([topic, n]): [{ stage: string; topic: string }, number] => [{ stage: each, topic }, n],
-        );
-      }),
-    );
-    return lags.flat();
+    const consumed = stages.map((each) => ({
+      stage: each,
+      groupId: consumerGroup(each),
+      topics: each === stage ? topics() : [INPUT_OF[each].topic],
+    }));
+    return (await consumerLags(kafka, consumed)).map(({ of, topic, waiting }) => [{ stage: of.stage, topic }, waiting]);
   });
   metrics.gauge(
     'music_dead_letter_offset',

@@ -38,7 +38,7 @@ export function watchRuns(metrics: Metrics, runs: RunStore, timeZone: string): v
     'music_last_completed_run_timestamp_seconds',
     'When the newest run that completed was asked for; when the pipeline was set up, where none has',
     [],
-    async () => [[{}, (await lastCompletedAt(runs)) / 1_000]],
+    async () => [[{}, (await lastCompletedAt(runs, await newest())) / 1_000]],
   );
   metrics.gauge(
     'music_daily_run_end_timestamp_seconds',
@@ -70,16 +70,17 @@ export function notSuccessful(
 }
 
 /** When the newest run that completed was asked for, else when the pipeline was set up; 0: nobody knows. */
-async function lastCompletedAt(runs: RunStore): Promise<number> {
-  let after: RunPlace | undefined;
-  for (let looked = 0; looked < RUNS_SEARCHED; looked += RUNS_LOOKED_AT) {
+async function lastCompletedAt(runs: RunStore, newest: readonly Run[]): Promise<number> {
+  const completed = newest.find(({ state }) => state === 'completed');
+  if (completed !== undefined) return Date.parse(completed.requestedAt);
+  let after: RunPlace | undefined = newest.at(-1);
+  for (let looked = newest.length; after !== undefined && looked < RUNS_SEARCHED; looked += RUNS_LOOKED_AT) {
     const page = await runs.pageOfRuns({ limit: RUNS_LOOKED_AT, after, where: { state: 'completed' } });
-    const [newest] = page.runs;
-    if (newest !== undefined) return Date.parse(newest.requestedAt);
-    if (page.next === undefined) return setUpAt(runs);
+    const [found] = page.runs;
+    if (found !== undefined) return Date.parse(found.requestedAt);
     after = page.next;
   }
-  return 0;
+  return after === undefined ? setUpAt(runs) : 0;
 }
 
 /** When the newest of the last two daily runs ended that completed or had nothing to take, else of the set-up. */

@@ -3,13 +3,17 @@ import type { Stage } from '@music/events';
 import type { OutboxMessage, OwedMessage } from '../outbox-message';
 import type { RunsTable } from './runs-table';
 
+/** DynamoDB takes 100 writes; some are left for the change that messages go with. */
+export const MESSAGES_A_TRANSACTION = 90;
+
 /** What stages owe to topics, and which dead letters were put back. */
 export class OutboxStore {
   constructor(private readonly table: RunsTable) {}
 
-  /** Owes messages that go with no other change. */
+  /** Owes messages that go with no other change; more than one transaction holds, by several of them. */
   async owe(stage: Stage, messages: readonly OutboxMessage[]): Promise<void> {
-    await this.table.transact(this.table.owing(stage, messages, new Date()));
+    for (let i = 0; i < messages.length; i += MESSAGES_A_TRANSACTION)
+      await this.table.transact(this.table.owing(stage, messages.slice(i, i + MESSAGES_A_TRANSACTION), new Date()));
   }
 
   /** What a stage owes, oldest first. */
