@@ -97,6 +97,19 @@ describe('the command line, killed -9 and called again', () => {
       const delivery = await failedRun();
       return { args: ['rerun', delivery.runId, '--from-stage', 'archiver'], check: () => completes(delivery) };
     },
+    resume: async () => {
+      const { pipeline } = faulty;
+      await Promise.all(pipeline.children('archiver').map((child) => child.stop()));
+      const delivery = await faulty.deliver();
+      await pipeline.untilRunIs('published', delivery.runId);
+      return {
+        args: ['resume', delivery.runId],
+        check: async () => {
+          await pipeline.startService('archiver');
+          await completes(delivery);
+        },
+      };
+    },
   };
 
   it.each(Object.keys(COMMANDS))('%s', async (command) => {
