@@ -58,7 +58,8 @@ const result = await build({
   lineLimit: 160,
   metafile: true,
   logLevel: 'error',
-  external: ['@duckdb/node-bindings*'], // a native library
+  // A native library; packages that read files beside themselves, which no image has.
+  external: ['@duckdb/node-bindings*', 'aws-cdk-lib', 'cdk-nag', 'constructs'],
   // Packages that are ESM ask where they are.
   define: { 'import.meta.url': 'importMetaUrl' },
   banner: { js: "const importMetaUrl = require('node:url').pathToFileURL(__filename).href;" },

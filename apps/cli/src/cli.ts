@@ -1,12 +1,13 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
-import { setUpGlueJob } from '@music/job-runners';
+import { NoGlueRole, setUpGlueJob } from '@music/job-runners';
 import { recoverRuns } from '@music/reports';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
 import { Command, Option } from 'commander';
 import { addErasureCommands } from './erasure-commands';
 import { addEventCommands } from './event-commands';
+import { addExportCommand } from './export-command';
 import { addKeyCommands } from './key-commands';
 import { addKpiCommands } from './kpi-commands';
 import { addRunCommands } from './run-commands';
@@ -33,11 +34,13 @@ async function setUpGlue(
   try {
     return await setUpGlueJob(client, objects, config.lakeBucket, {
       jobName: config.glueJobName,
-      roleArn: options.glueRole ?? '',
+      roleArn: options.glueRole,
       workerType: options.glueWorkerType,
       workers: options.glueWorkers,
       timeoutMinutes: options.glueTimeout,
     });
+  } catch (error) {
+    throw error instanceof NoGlueRole ? new UsageError(`${error.message}: --glue-role, or GLUE_ROLE_ARN`) : error;
   } finally {
     client.destroy();
   }
@@ -77,7 +80,11 @@ export function cli(): Command {
       'also create or update the AWS Glue job of the KPIs (GLUE_JOB_NAME), its script and its SQL',
       false,
     )
-    .addOption(new Option('--glue-role <arn>', 'with --glue: the IAM role that the job runs as').env('GLUE_ROLE_ARN'))
+    .addOption(
+      new Option('--glue-role <arn>', 'with --glue: the IAM role that the job runs as (default: as it is)').env(
+        'GLUE_ROLE_ARN',
+      ),
+    )
     .option('--glue-worker-type <type>', 'with --glue: size of a worker', 'G.1X')
     .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)
     .option('--glue-timeout <minutes>', 'with --glue: longest time of a job run', positive, 120)
@@ -85,8 +92,6 @@ export function cli(): Command {
     .option('--json', 'for programs', false)
     .action(async ({ json, glue, patience: seconds, ...job }: SetUpOptions) =>
       withStores(async (stores, config) => {
-        if (glue && job.glueRole === undefined)
-          throw new UsageError('--glue needs --glue-role or GLUE_ROLE_ARN: the role that the job runs as');
         const { created } = await patiently(seconds, () => setUp(stores, config));
         const { takenBack, forgotten } = await recoverRuns(stores, config.lakeBucket);
         const glueJob = glue ? await setUpGlue(stores, config, job) : undefined;
@@ -120,6 +125,7 @@ export function cli(): Command {
   addStandingCommands(program);
   addErasureCommands(program);
   addKpiCommands(program);
+  addExportCommand(program);
   addEventCommands(program);
   addKeyCommands(program);
   for (const command of program.commands) command.exitOverride();

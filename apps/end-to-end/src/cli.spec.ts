@@ -1,5 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
+import { parse } from 'csv-parse/sync';
+import { DynamoDBDocumentClient, ExecuteStatementCommand, QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { Engine } from '@music/duckdb';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
 import { until, workspaceRoot } from '@music/local-stack';
@@ -43,6 +47,98 @@ describe('music-kpis', () => {
       logical_date: '2026-03-03',
       rows: EXPECTED.rows,
     });
+  });
+
+  it('exports what the table has, one row a genre and day, a top song, or a day', async () => {
+    const [from, to] = ['2026-02-28', '2026-03-03']; // of which two days are there
+    const file = (name: string) => path.join(pipeline.dir, name);
+    const exported = (what: string, out: string, ...more: string[]) =>
+      json('export', '--from', from, '--to', to, '--what', what, '--out', out, ...more);
+    const days = EXPECTED.days as (typeof EXPECTED)[];
+    const genres = days.flatMap(({ date, genres: each }) =>
+      each.map((genre: Record<string, unknown>) => ({
+        date,
+        genre: genre['genre'],
+        listen_count: genre['listen_count'],
+        unique_listeners: genre['unique_listeners'],
+        total_listening_ms: genre['total_listening_ms'],
+        total_listening_minutes: genre['total_listening_time'],
+        avg_listening_minutes_per_user: genre['avg_listening_time_per_user'],
+      })),
+    );
+    const csv = (body: string) =>
+      parse<Record<string, string>>(body, { columns: true }).map(({ version: _, ...row }) => row);
+    const asText = (row: object) =>
+      Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value)]));
+
+    expect(await exported('genres', file('genres.csv'))).toEqual({ out: file('genres.csv'), rows: genres.length });
+    expect(csv(readFileSync(file('genres.csv'), 'utf8'))).toEqual(genres.map(asText));
+    const songs = days.flatMap(({ date, genres: each }) =>
+      each.flatMap(({ genre, top_songs }: typeof EXPECTED) =>
+        top_songs.map((song: object) => asText({ date, genre, ...song })),
+      ),
+    );
+    const { sourceBucket } = pipeline.config;
+    await exported('songs', `s3://${sourceBucket}/exports/songs.csv`);
+    const { objects } = pipeline.stores;
+    const object = await objects.head(sourceBucket, 'exports/songs.csv');
+    expect(csv(await text(await objects.open(object as NonNullable<typeof object>)))).toEqual(songs);
+
+    await exported('genres', file('genres.parquet'), '--format', 'parquet');
+    const engine = await Engine.open(pipeline.dir, { memoryBytes: 2 ** 27, threads: 1 });
+    const rows = await engine.rows(
+      `SELECT * EXCLUDE version REPLACE (CAST(date AS VARCHAR) AS date) FROM read_parquet('${file('genres.parquet')}')`,
+    );
+    engine.close();
+    expect(rows.map((row) => asText(row))).toEqual(genres.map(asText));
+
+    expect(await exported('days', file('days.csv'))).toEqual({ out: file('days.csv'), rows: 2 });
+    expect(csv(readFileSync(file('days.csv'), 'utf8'))).toMatchObject(
+      days.map(({ date, listen_count, genres: each }) => asText({ date, listen_count, genre_count: each.length })),
+    );
+    for (const out of ['s3://bucket', file('nowhere/x.csv')])
+      expect(await kpis('export', '--from', from, '--to', to, '--out', out)).toMatchObject({
+        code: 2,
+        err: expect.stringContaining(`--out ${out}`),
+      });
+    expect(readdirSync(pipeline.dir).filter((name) => name.includes('export'))).toEqual([]);
+  });
+
+  it('both sample questions are answered by the PartiQL of the README, in order, without a scan', async () => {
+    const day = EXPECTED.days.find(({ date }: { date: string }) => date === DAY);
+    const byKey = (a: { genre: string }, b: { genre: string }) => (a.genre < b.genre ? -1 : 1);
+    const songs = day.genres
+      .toSorted(byKey)
+      .flatMap(({ genre, top_songs }: typeof day) =>
+        top_songs.map(({ track_id: _, ...song }: { track_id: string }) => ({ genre, ...song })),
+      );
+    const readme = readFileSync(path.join(workspaceRoot(), 'README.md'), 'utf8');
+    const statements = [...readme.matchAll(/```sql\n([^`]+)```/g)].map(([, statement]) => statement);
+    expect(statements).toHaveLength(2);
+    const dynamo = DynamoDBDocumentClient.from(pipeline.stores.dynamo);
+    const TableName = pipeline.config.kpiTable;
+    const capacity = { ReturnConsumedCapacity: 'TOTAL' as const };
+    const { ConsumedCapacity: ofAll } = await dynamo.send(new ScanCommand({ TableName, ...capacity }));
+    for (const [i, [prefix, expected]] of [
+      ['top-genre#', day.top_genres] as const,
+      ['top-song#', songs] as const,
+    ].entries()) {
+      const { Items, ConsumedCapacity } = await dynamo.send(
+        new ExecuteStatementCommand({ Statement: statements[i], ...capacity }),
+      );
+      expect(Items).toEqual(expected);
+      const query = await dynamo.send(
+        new QueryCommand({
+          TableName,
+          KeyConditionExpression: '#date = :date AND begins_with(kpi, :prefix)',
+          ExpressionAttributeNames: { '#date': 'date' },
+          ExpressionAttributeValues: { ':date': DAY, ':prefix': prefix },
+          ...capacity,
+        }),
+      );
+      expect(ConsumedCapacity?.CapacityUnits).toBe(query.ConsumedCapacity?.CapacityUnits);
+      expect(ConsumedCapacity?.CapacityUnits).toBeLessThan(ofAll?.CapacityUnits ?? 0);
+    }
   });
 
   it('answers both sample questions, and for one genre', async () => {

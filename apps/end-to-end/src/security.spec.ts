@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { STAGES } from '@music/events';
 import { requestRun, runReport, waitForRun } from '@music/reports';
-import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, scram, until, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
@@ -11,7 +11,7 @@ const SECRET = 'canary-secret-access-key-4711';
 describe('with TLS and a login at Kafka, and a secret key for AWS', () => {
   let pipeline: LocalPipeline;
   beforeAll(async () => {
-    pipeline = await LocalPipeline.start({ secureKafka: true, env: { LOG_LEVEL: 'trace', WORK_ATTEMPTS: '2' } });
+    pipeline = await LocalPipeline.start({ kafkaSecurity: scram(), env: { LOG_LEVEL: 'trace', WORK_ATTEMPTS: '2' } });
   });
   afterAll(() => pipeline?.stop());
 

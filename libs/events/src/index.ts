@@ -4,6 +4,7 @@ import 'reflect-metadata';
 export * from './batch-combined';
 export * from './batch-event';
 export * from './envelope';
+export * from './kafka-access';
 export * from './kpis-published';
 export * from './object-ref';
 export * from './run-completed';

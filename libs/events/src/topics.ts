@@ -64,24 +64,37 @@ export interface TopicSpec {
 const DAY_MS = 86_400_000;
 const MESSAGE_BYTES = 2 ** 20;
 
+/** For how many days topics keep events; those of dead letters keep them until somebody has looked. */
+export interface Retention {
+  readonly eventDays: number;
+  readonly deadLetterDays: number;
+}
+
+export const RETENTION: Retention = { eventDays: 14, deadLetterDays: 90 };
+
 /** All topics of the pipeline. Batches spread over more partitions, so that their stages can be scaled. */
-export function topicSpecs(retryLevels: number): TopicSpec[] {
+export function topicSpecs(retryLevels: number, { eventDays, deadLetterDays } = RETENTION): TopicSpec[] {
   const parallel: ReadonlySet<string> = new Set([StreamsSensed.topic, BatchCombined.topic]);
   return [
     ...STAGE_EVENTS.map(({ topic }) => ({
       topic,
       partitions: parallel.has(topic) ? 12 : 3,
-      retentionMs: 14 * DAY_MS,
+      retentionMs: eventDays * DAY_MS,
       maxMessageBytes: MESSAGE_BYTES,
     })),
     ...STAGES.flatMap((stage) => [
       ...Array.from({ length: retryLevels }, (_, i) => ({
         topic: retryTopic(stage, i + 1),
         partitions: 1,
-        retentionMs: 14 * DAY_MS,
+        retentionMs: eventDays * DAY_MS,
         maxMessageBytes: 2 * MESSAGE_BYTES,
       })),
-      { topic: deadLetterTopic(stage), partitions: 1, retentionMs: 90 * DAY_MS, maxMessageBytes: 2 * MESSAGE_BYTES },
+      {
+        topic: deadLetterTopic(stage),
+        partitions: 1,
+        retentionMs: deadLetterDays * DAY_MS,
+        maxMessageBytes: 2 * MESSAGE_BYTES,
+      },
     ]),
   ];
 }

@@ -9,7 +9,16 @@ import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
 import { fillFromSnapshot, unpackSnapshot } from './snapshot';
-import { Child, GlueEndpoint, LocalStack, SERVERS, s3Notification, until, workspaceRoot } from '@music/local-stack';
+import {
+  Child,
+  GlueEndpoint,
+  type KafkaSecurity,
+  LocalStack,
+  SERVERS,
+  s3Notification,
+  until,
+  workspaceRoot,
+} from '@music/local-stack';
 
 /** The endpoints of `docker/compose.yaml`. */
 const COMPOSE_STACK = {
@@ -67,7 +76,7 @@ export interface LocalPipelineOptions {
   /** Use the servers of `docker/compose.yaml` instead of starting some. */
   readonly compose?: boolean;
   /** Kafka with TLS and a login. */
-  readonly secureKafka?: boolean;
+  readonly kafkaSecurity?: KafkaSecurity;
   /** Starts what stands between the servers and those that call them. */
   readonly proxies?: StartProxies;
   /** A DynamoDB that starts slower and is quicker with very many items. */
@@ -107,7 +116,7 @@ export class LocalPipeline {
   static async start({
     compose = false,
     engine = 'duckdb',
-    secureKafka = false,
+    kafkaSecurity,
     proxies: startProxies,
     manyItems = false,
     arrivals = 'off',
@@ -120,7 +129,7 @@ export class LocalPipeline {
     const stack = compose
       ? undefined
       : await LocalStack.start(arrivals === 'sqs' ? [...SERVERS, 'sqs'] : SERVERS, path.join(dir, 'stack'), {
-          secureKafka,
+          kafkaSecurity,
           proxiedKafka: startProxies !== undefined,
           manyItems,
         });

@@ -1,8 +1,10 @@
 export * from './child-process';
 export * from './clients';
 export * from './glue-endpoint';
+export { type KafkaSecurity, oauth, scram } from './kafka-security';
 export * from './local-stack';
+export * from './prometheus';
+export * from './s3-notification';
+export * from './token-endpoint';
 export * from './until';
 export * from './workspace';
-export * from './s3-notification';
-export * from './prometheus';

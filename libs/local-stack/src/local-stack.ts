@@ -1,13 +1,14 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 import { Child } from './child-process';
+import { type KafkaSecurity, certificateOf, makeCertificate, tlsOf } from './kafka-security';
 import { workspaceRoot } from './workspace';
 
 export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
@@ -20,7 +21,6 @@ const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
 /** Name of the queue that gets the source bucket's notifications. */
 const ARRIVALS = 'arrivals';
-const KAFKA_USER = 'music';
 /** Below the ports that systems give to outgoing connections, which take one while its server is still starting. */
 const PORTS = { from: 15_000, to: 32_000 };
 const PORT_TRIES = 100;
@@ -28,6 +28,15 @@ const PORT_TRIES = 100;
 interface ProxiedKafka {
   readonly brokerPort: number;
   readonly proxyPort: number;
+}
+
+export interface LocalStackOptions {
+  /** How clients of Kafka log in; without it they do not. */
+  readonly kafkaSecurity?: KafkaSecurity;
+  /** Kafka has a second listener, for a proxy. */
+  readonly proxiedKafka?: boolean;
+  /** A DynamoDB that starts slower and is quicker with very many items. */
+  readonly manyItems?: boolean;
 }
 
 /** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
@@ -39,8 +48,8 @@ export class LocalStack {
     readonly dir: string,
     private readonly jars: string,
     private readonly ownsDir: boolean,
-    /** Kafka speaks TLS and wants a SCRAM login, with this password. */
-    private readonly kafkaPassword: string | undefined,
+    /** Kafka speaks TLS and wants a login. */
+    private readonly kafkaSecurity: KafkaSecurity | undefined,
     private readonly proxiedKafka: ProxiedKafka | undefined,
     private readonly manyItems: boolean,
   ) {}
@@ -48,7 +57,7 @@ export class LocalStack {
   static async start(
     servers: readonly Server[] = SERVERS,
     dir?: string,
-    { secureKafka = false, proxiedKafka = false, manyItems = false } = {},
+    { kafkaSecurity, proxiedKafka = false, manyItems = false }: LocalStackOptions = {},
   ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
@@ -61,7 +70,7 @@ export class LocalStack {
       dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
       jars,
       dir === undefined,
-      secureKafka ? randomBytes(16).toString('hex') : undefined,
+      kafkaSecurity,
       proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
       manyItems,
     );
@@ -93,13 +102,11 @@ export class LocalStack {
       AWS_SECRET_ACCESS_KEY: 'local',
     };
     if (this.ports.has('kafka')) env['KAFKA_BROKERS'] = this.brokers;
-    if (this.kafkaPassword !== undefined)
+    if (this.kafkaSecurity !== undefined)
       Object.assign(env, {
         KAFKA_TLS: 'true',
-        KAFKA_CA_FILE: this.certificate,
-        KAFKA_SASL_MECHANISM: 'scram-sha-512',
-        KAFKA_SASL_USERNAME: KAFKA_USER,
-        KAFKA_SASL_PASSWORD: this.kafkaPassword,
+        KAFKA_CA_FILE: certificateOf(path.join(this.dir, 'kafka')),
+        ...this.kafkaSecurity.env,
       });
     if (this.ports.has('dynamodb')) env['AWS_ENDPOINT_URL_DYNAMODB'] = `http://${HOST}:${this.ports.get('dynamodb')}`;
     if (this.ports.has('s3'))
@@ -156,7 +163,8 @@ export class LocalStack {
     const classPath = ['-cp', path.join(this.jars, 'kafka', '*')];
     if (!existsSync(config)) {
       const controller = await freePort();
-      const secure = this.kafkaPassword === undefined ? 'PLAINTEXT' : 'SASL_SSL';
+      const secure = this.kafkaSecurity === undefined ? 'PLAINTEXT' : 'SASL_SSL';
+      const own = await freePort(); // on which the broker is a client of itself
       const { brokerPort, proxyPort } = this.proxiedKafka ?? {};
       const behindProxy = (port: number | undefined) => (port === undefined ? '' : `,PROXIED://${HOST}:${port}`);
       await writeFile(
@@ -167,11 +175,11 @@ export class LocalStack {
           'log.dirs': path.join(data, 'log'),
           'controller.quorum.voters': `1@${HOST}:${controller}`,
           'controller.listener.names': 'CONTROLLER',
-          listeners: `CLIENTS://${HOST}:${port},CONTROLLER://${HOST}:${controller}${behindProxy(brokerPort)}`,
-          'advertised.listeners': `CLIENTS://${HOST}:${port}${behindProxy(proxyPort)}`,
-          'inter.broker.listener.name': 'CLIENTS',
-          'listener.security.protocol.map': `CLIENTS:${secure},PROXIED:${secure},CONTROLLER:PLAINTEXT`,
-          ...(await this.kafkaSecurity(data)),
+          listeners: `CLIENTS://${HOST}:${port},BROKER://${HOST}:${own},CONTROLLER://${HOST}:${controller}${behindProxy(brokerPort)}`,
+          'advertised.listeners': `CLIENTS://${HOST}:${port},BROKER://${HOST}:${own}${behindProxy(proxyPort)}`,
+          'inter.broker.listener.name': 'BROKER',
+          'listener.security.protocol.map': `CLIENTS:${secure},PROXIED:${secure},BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT`,
+          ...(this.kafkaSecurity && { ...(await makeCertificate(data)), ...this.kafkaSecurity.properties }),
           // One node: the defaults ask for three.
           'offsets.topic.replication.factor': 1,
           'offsets.topic.num.partitions': 1,
@@ -194,69 +202,17 @@ export class LocalStack {
         'format',
         // In one argument, since an id may begin with a hyphen.
         `--cluster-id=${randomBytes(16).toString('base64url')}`,
-        ...(this.kafkaPassword === undefined
-          ? []
-          : [`--add-scram=SCRAM-SHA-512=[name=${KAFKA_USER},password=${this.kafkaPassword}]`]),
+        ...(this.kafkaSecurity?.formatArgs ?? []),
         '-c',
         config,
       ]);
     }
-    return [...classPath, 'kafka.Kafka', config];
-  }
-
-  private get certificate(): string {
-    return path.join(this.dir, 'kafka', 'broker.pem');
-  }
-
-  /** A certificate of its own for the broker, and its login. */
-  private async kafkaSecurity(data: string): Promise<Record<string, string>> {
-    const password = this.kafkaPassword;
-    if (password === undefined) return {};
-    const store = [
-      '-alias',
-      'broker',
-      '-keystore',
-      path.join(data, 'broker.p12'),
-      '-storetype',
-      'PKCS12',
-      '-storepass',
-      password,
-    ];
-    const keytool = promisify(execFile);
-    await keytool('keytool', [
-      '-genkeypair',
-      ...store,
-      '-keyalg',
-      'RSA',
-      '-dname',
-      `CN=${HOST}`,
-      '-ext',
-      `SAN=ip:${HOST}`,
-      '-validity',
-      '2',
-    ]);
-    await keytool('keytool', ['-exportcert', '-rfc', ...store, '-file', this.certificate]);
-    return {
-      'sasl.enabled.mechanisms': 'SCRAM-SHA-512',
-      'sasl.mechanism.inter.broker.protocol': 'SCRAM-SHA-512',
-      'listener.name.clients.scram-sha-512.sasl.jaas.config': `org.apache.kafka.common.security.scram.ScramLoginModule required username="${KAFKA_USER}" password="${password}";`,
-      'ssl.keystore.location': path.join(data, 'broker.p12'),
-      'ssl.keystore.type': 'PKCS12',
-      'ssl.keystore.password': password,
-      // It is a client of itself, too.
-      'ssl.truststore.location': this.certificate,
-      'ssl.truststore.type': 'PEM',
-    };
+    return [...(this.kafkaSecurity?.jvmArgs ?? []), ...classPath, 'kafka.Kafka', config];
   }
 
   private async answersKafka(port: number): Promise<boolean> {
-    const secure =
-      this.kafkaPassword === undefined
-        ? {}
-        : {
-            ssl: { ca: [await readFile(this.certificate, 'utf8')] },
-            sasl: { mechanism: 'scram-sha-512' as const, username: KAFKA_USER, password: this.kafkaPassword },
-          };
+    const { kafkaSecurity } = this;
+    const secure = kafkaSecurity && { ssl: await tlsOf(path.join(this.dir, 'kafka')), sasl: kafkaSecurity.sasl };
     const kafka = new Kafka({
       brokers: [`${HOST}:${port}`],
       logLevel: logLevel.NOTHING,

@@ -1,10 +1,11 @@
 export * from './dead-letters';
 export * from './kafka-client';
 export * from './kafka-transport';
+export * from './login/kafka-login';
 export * from './message-context';
 export * from './outbox';
 export * from './publish';
 export * from './read-topics';
 export * from './topic-offsets';
 export * from './topics';
-export type { Kafka, SASLOptions } from 'kafkajs';
+export type { Kafka } from 'kafkajs';

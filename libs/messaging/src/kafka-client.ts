@@ -1,7 +1,8 @@
 import { type Socket, connect, isIP } from 'node:net';
 import { connect as connectTls, rootCertificates } from 'node:tls';
-import { type ISocketFactoryArgs, Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import { type ISocketFactoryArgs, Kafka, logLevel } from 'kafkajs';
 import { describeError } from '@music/errors';
+import type { KafkaLogin } from './login/kafka-login';
 import { quietRequestQueue } from './quiet-request-queue';
 
 export interface KafkaOptions {
@@ -10,7 +11,8 @@ export interface KafkaOptions {
   readonly tls: boolean;
   /** Authorities to trust besides, as PEM text. */
   readonly ca?: string;
-  readonly sasl?: SASLOptions;
+  /** Undefined where brokers ask for no login. */
+  readonly login?: KafkaLogin;
   /** After so long without an answer a connection counts as broken. */
   readonly callTimeoutMs: number;
 }
@@ -31,7 +33,7 @@ export function kafkaClient(options: KafkaOptions, log: Log): Kafka {
     brokers: [...options.brokers],
     clientId: options.clientId,
     ssl: options.tls && options.ca !== undefined ? { ca: [options.ca, ...rootCertificates] } : options.tls,
-    sasl: options.sasl,
+    sasl: options.login?.sasl,
     socketFactory: (to) => answeringSocket(to, options.callTimeoutMs),
     connectionTimeout: 5_000,
     requestTimeout: options.callTimeoutMs,

@@ -69,9 +69,9 @@ describe('the way over Kafka', () => {
   beforeAll(async () => {
     stack = await LocalStack.start(['kafka', 'dynamodb']);
     kafka = kafkaClient({ brokers: [stack.brokers], clientId: 'spec', tls: false, callTimeoutMs: 60_000 }, silent);
-    const created = await ensureTopics(kafka, topicSpecs(2), 1);
+    const created = await ensureTopics(kafka, topicSpecs(2), { factor: 1, minInSync: 1 });
     expect(created).toContain(RunRequested.topic);
-    expect(await ensureTopics(kafka, topicSpecs(2), 1)).toEqual([]);
+    expect(await ensureTopics(kafka, topicSpecs(2), { factor: 1, minInSync: 1 })).toEqual([]);
     const dynamo = localDynamoDB(stack.env);
     await ensureTable(dynamo, pipelineRunsTable('runs'));
     runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');

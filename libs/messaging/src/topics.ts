@@ -1,11 +1,17 @@
 import type { TopicSpec } from '@music/events';
 import type { Kafka } from 'kafkajs';
 
-/** Creates topics that are not there. Gives the names of those that were created. */
+export interface Replication {
+  readonly factor: number;
+  /** So many replicas must have a message before it counts as sent. */
+  readonly minInSync: number;
+}
+
+/** Creates topics that are not there; leaves others as they are. Gives the names of those that were created. */
 export async function ensureTopics(
   kafka: Kafka,
   specs: readonly TopicSpec[],
-  replicationFactor: number,
+  { factor, minInSync }: Replication,
 ): Promise<string[]> {
   const admin = kafka.admin();
   await admin.connect();
@@ -18,10 +24,11 @@ export async function ensureTopics(
         topics: missing.map(({ topic, partitions, retentionMs, maxMessageBytes }) => ({
           topic,
           numPartitions: partitions,
-          replicationFactor,
+          replicationFactor: factor,
           configEntries: [
             { name: 'retention.ms', value: String(retentionMs) },
             { name: 'max.message.bytes', value: String(maxMessageBytes) },
+            { name: 'min.insync.replicas', value: String(minInSync) },
           ],
         })),
       });

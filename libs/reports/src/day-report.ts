@@ -43,18 +43,20 @@ export async function dayReport(kpis: KpiTable, date: string): Promise<DayReport
     run_id: day.run_id,
     version: day.version,
     computed_at: day.computed_at,
-    // The table has them by key, where `#` is escaped and a very long name is a hash.
-    genres: genres
-      .toSorted((a, b) => Buffer.compare(Buffer.from(a.genre), Buffer.from(b.genre)))
-      .map((item) => ({
-        genre: item.genre,
-        listen_count: item.listen_count,
-        unique_listeners: item.unique_listeners,
-        total_listening_ms: item.total_listening_ms,
-        total_listening_time: item.total_listening_time,
-        avg_listening_time_per_user: item.avg_listening_time_per_user,
-        top_songs: songsOf.get(item.genre) ?? [],
-      })),
+    genres: genres.toSorted(byGenre).map((item) => ({
+      genre: item.genre,
+      listen_count: item.listen_count,
+      unique_listeners: item.unique_listeners,
+      total_listening_ms: item.total_listening_ms,
+      total_listening_time: item.total_listening_time,
+      avg_listening_time_per_user: item.avg_listening_time_per_user,
+      top_songs: songsOf.get(item.genre) ?? [],
+    })),
     top_genres: topGenres.map(({ rank, genre, listen_count }) => ({ rank, genre, listen_count })),
   };
+}
+
+/** The table has genres by key, where `#` is escaped and a very long name is a hash; people want them by name. */
+export function byGenre(a: { readonly genre: string }, b: { readonly genre: string }): number {
+  return Buffer.compare(Buffer.from(a.genre), Buffer.from(b.genre));
 }

@@ -2,6 +2,7 @@ export * from './backfill-days';
 export * from './backlogs';
 export * from './day-report';
 export * from './explain';
+export * from './export-kpis';
 export * from './follow-run';
 export * from './freshness';
 export * from './plan-standing';

@@ -4,6 +4,7 @@ import {
   DescribeTableCommand,
   type DynamoDBClient,
   ResourceInUseException,
+  ResourceNotFoundException,
   UpdateTableCommand,
   waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
@@ -65,10 +66,12 @@ const MAX_WAIT = { table: 120, index: 3_600 };
  */
 export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<string[]> {
   const { TableName = '' } = input;
+  // Looked for first: who may not create tables may call for set-up, too, where they are there.
+  if (await isThere(dynamo, TableName)) return ensureIndexes(dynamo, input);
   try {
     await dynamo.send(new CreateTableCommand(input));
   } catch (error) {
-    if (error instanceof ResourceInUseException) return ensureIndexes(dynamo, input);
+    if (error instanceof ResourceInUseException) return ensureIndexes(dynamo, input); // another set-up was faster
     throw error;
   }
   await waitUntilTableExists(
@@ -76,6 +79,16 @@ export async function ensureTable(dynamo: DynamoDBClient, input: CreateTableComm
     { TableName },
   );
   return [TableName];
+}
+
+async function isThere(dynamo: DynamoDBClient, TableName: string): Promise<boolean> {
+  try {
+    await dynamo.send(new DescribeTableCommand({ TableName }));
+    return true;
+  } catch (error) {
+    if (error instanceof ResourceNotFoundException) return false;
+    throw error;
+  }
 }
 
 async function ensureIndexes(dynamo: DynamoDBClient, input: CreateTableCommandInput): Promise<string[]> {

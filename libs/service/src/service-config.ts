@@ -1,6 +1,8 @@
 import { LEAVE_NAMES } from '@music/contracts';
+import { RETENTION } from '@music/events';
 import {
   ArrayMinSize,
+  Equals,
   IsBoolean,
   IsIn,
   IsInt,
@@ -11,6 +13,7 @@ import {
   Matches,
   Max,
   Min,
+  ValidateBy,
   ValidateIf,
 } from 'class-validator';
 import { Setting } from './settings';
@@ -18,6 +21,12 @@ import { Setting } from './settings';
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 const BROKER = /^[^\s:]+:\d+$/;
 const TABLE = /^[a-zA-Z0-9_.-]{3,255}$/;
+
+/** How Kafka is logged in to: by a user and a password, or by tokens that are made anew again and again. */
+const PASSWORD_MECHANISMS = ['plain', 'scram-sha-256', 'scram-sha-512'] as const;
+const TOKEN_MECHANISMS = ['aws-iam', 'oauthbearer'] as const;
+const isOneOf = (mechanisms: readonly string[], mechanism: string | undefined) =>
+  mechanism !== undefined && mechanisms.includes(mechanism);
 
 /**
  * What the command line and every service need to find the stores and the topics. AWS's own variables (region,
@@ -36,8 +45,11 @@ export class StoresConfig {
   @IsString()
   erasureKeyFile?: string;
 
-  @Setting('KAFKA_TLS', 'whether Kafka is spoken to over TLS')
-  @IsBoolean()
+  @Setting('KAFKA_TLS', 'whether Kafka is spoken to over TLS; aws-iam and oauthbearer want it')
+  @ValidateIf((config: StoresConfig) => isOneOf(TOKEN_MECHANISMS, config.kafkaSaslMechanism))
+  @Equals(true, {
+    message: 'must be true with KAFKA_SASL_MECHANISM=aws-iam and =oauthbearer: who reads a token has it',
+  })
   kafkaTls: boolean = false;
 
   @Setting(
@@ -48,26 +60,86 @@ export class StoresConfig {
   @IsString()
   kafkaCaFile?: string;
 
-  @Setting('KAFKA_SASL_MECHANISM', 'how to log in to Kafka: plain, scram-sha-256 or scram-sha-512; empty: not at all')
+  @Setting(
+    'KAFKA_SASL_MECHANISM',
+    'how to log in to Kafka: plain, scram-sha-256, scram-sha-512, aws-iam (by the role, to MSK) or oauthbearer (by tokens); empty: not at all',
+  )
   @IsOptional()
-  @IsIn(['plain', 'scram-sha-256', 'scram-sha-512'])
-  kafkaSaslMechanism?: string;
+  @IsIn([...PASSWORD_MECHANISMS, ...TOKEN_MECHANISMS])
+  kafkaSaslMechanism?: (typeof PASSWORD_MECHANISMS)[number] | (typeof TOKEN_MECHANISMS)[number];
 
-  @Setting('KAFKA_SASL_USERNAME', 'user for Kafka')
-  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined)
+  @Setting('KAFKA_SASL_USERNAME', 'user for Kafka, with plain and scram')
+  @ValidateIf((config: StoresConfig) => isOneOf(PASSWORD_MECHANISMS, config.kafkaSaslMechanism))
   @IsString()
   kafkaSaslUsername?: string;
 
-  @Setting('KAFKA_SASL_PASSWORD', 'password for Kafka; give it from a secret')
-  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism !== undefined)
+  @Setting('KAFKA_SASL_PASSWORD', 'password for Kafka, with plain and scram; give it from a secret')
+  @ValidateIf((config: StoresConfig) => isOneOf(PASSWORD_MECHANISMS, config.kafkaSaslMechanism))
   @IsString()
   kafkaSaslPassword?: string;
+
+  @Setting('KAFKA_OAUTH_TOKEN_URL', 'token endpoint of OAuth 2.0, with oauthbearer')
+  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism === 'oauthbearer')
+  @Matches(/^(https:\/\/|http:\/\/(localhost|127\.0\.0\.1|\[::1\])[:/])/, {
+    message: 'must be an https:// address, since the client secret goes there',
+  })
+  kafkaOauthTokenUrl?: string;
+
+  @Setting('KAFKA_OAUTH_CLIENT_ID', 'client that the token endpoint knows, with oauthbearer')
+  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism === 'oauthbearer')
+  @IsString()
+  kafkaOauthClientId?: string;
+
+  @Setting('KAFKA_OAUTH_CLIENT_SECRET', 'its secret; give it from a secret')
+  @ValidateIf((config: StoresConfig) => config.kafkaSaslMechanism === 'oauthbearer')
+  @IsString()
+  kafkaOauthClientSecret?: string;
+
+  @Setting('KAFKA_OAUTH_SCOPE', 'what to ask tokens for, where the token endpoint wants to know')
+  @IsOptional()
+  @IsString()
+  kafkaOauthScope?: string;
+
+  @Setting(
+    'KAFKA_OAUTH_EXTENSIONS',
+    'what goes to Kafka with each token, name=value: logicalCluster and identityPoolId for Confluent Cloud',
+  )
+  @Matches(/^(?!auth=)[A-Za-z]+=[\x21-\x7e]+$/, { each: true })
+  kafkaOauthExtensions: string[] = [];
 
   @Setting('KAFKA_REPLICATION_FACTOR', 'replicas of the topics that set-up creates')
   @IsInt()
   @Min(1)
   @Max(9)
   kafkaReplicationFactor: number = 1;
+
+  @Setting(
+    'KAFKA_MIN_INSYNC_REPLICAS',
+    'so many replicas must have a message before it counts as sent, in topics that set-up creates',
+  )
+  @IsInt()
+  @Min(1)
+  @Max(9)
+  @ValidateBy({
+    name: 'atMostTheReplicas',
+    validator: {
+      validate: (value, args) => value <= (args?.object as StoresConfig).kafkaReplicationFactor,
+      defaultMessage: () => 'must be no more than KAFKA_REPLICATION_FACTOR',
+    },
+  })
+  kafkaMinInSyncReplicas: number = 1;
+
+  @Setting('KAFKA_RETENTION_DAYS', 'for so many days topics that set-up creates keep events')
+  @IsInt()
+  @Min(2)
+  @Max(365)
+  kafkaRetentionDays: number = RETENTION.eventDays;
+
+  @Setting('KAFKA_DEAD_LETTER_DAYS', 'for so many days topics that set-up creates keep dead letters')
+  @IsInt()
+  @Min(7)
+  @Max(3_650)
+  kafkaDeadLetterDays: number = RETENTION.deadLetterDays;
 
   @Setting('AWS_REGION', 'region of the buckets and tables')
   @IsString()

@@ -24,7 +24,14 @@ export async function setUp(stores: Stores, config: StoresConfig): Promise<SetUp
   const [buckets, tables, topics] = await Promise.all([
     setUpBuckets(stores, config),
     setUpTables(stores, config),
-    ensureTopics(stores.kafka, topicSpecs(config.retryDelaysSeconds.length), config.kafkaReplicationFactor),
+    ensureTopics(
+      stores.kafka,
+      topicSpecs(config.retryDelaysSeconds.length, {
+        eventDays: config.kafkaRetentionDays,
+        deadLetterDays: config.kafkaDeadLetterDays,
+      }),
+      { factor: config.kafkaReplicationFactor, minInSync: config.kafkaMinInSyncReplicas },
+    ),
   ]);
   await stores.runs.noteSetUp();
   await keepVersionsRising(stores);

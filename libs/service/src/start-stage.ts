@@ -136,7 +136,7 @@ export async function startStage(
   const work = app.get<StagePerformer>(performer, { strict: false });
 
   const problems = () => [
-    ...(transport.ready ? [] : ['no member of its Kafka group']),
+    ...(transport.ready ? [] : [['no member of its Kafka group', stores.kafkaProblem()].filter(Boolean).join(': ')]),
     ...work.problems,
     ...(worker.reachesStore ? [] : [`${config.runsTable} cannot be reached`]),
   ];

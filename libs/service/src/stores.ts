@@ -3,7 +3,15 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { S3Client } from '@aws-sdk/client-s3';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { KpiHistory, KpiTable } from '@music/kpis';
-import { type Kafka, type Log, type SASLOptions, kafkaClient } from '@music/messaging';
+import {
+  type Kafka,
+  type KafkaLogin,
+  type Log,
+  awsIamLogin,
+  kafkaClient,
+  oauthLogin,
+  passwordLogin,
+} from '@music/messaging';
 import { RunStore } from '@music/runs';
 import { ObjectStore } from '@music/storage';
 import type { StoresConfig } from './service-config';
@@ -21,6 +29,8 @@ export interface Stores {
   readonly history: KpiHistory;
   /** Throws WrongSettings where the settings name no broker; what needs no Kafka does without. */
   readonly kafka: Kafka;
+  /** Why Kafka could not be logged in to, where it was for want of a token. */
+  readonly kafkaProblem: () => string | undefined;
   close(): void;
 }
 
@@ -42,6 +52,7 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
   const documents = DynamoDBDocumentClient.from(dynamo, { marshallOptions: { removeUndefinedValues: true } });
   const kpis = new KpiTable(documents, config.kpiTable);
   let kafka: Kafka | undefined;
+  const login = loginOf(config, clientId, () => dynamo.config.systemClockOffset);
   const connectKafka = () =>
     kafkaClient(
       {
@@ -49,7 +60,7 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
         clientId,
         tls: config.kafkaTls,
         ca: caOf(config),
-        sasl: saslOf(config),
+        login,
         callTimeoutMs: config.callTimeoutSeconds * 1_000,
       },
       log,
@@ -66,6 +77,7 @@ export function openStores(config: StoresConfig, clientId: string, log: Log): St
         throw new WrongSettings(['KAFKA_BROKERS=: must name at least one broker, host:port']);
       return (kafka ??= connectKafka());
     },
+    kafkaProblem: () => login?.problem(),
     close: () => {
       s3.destroy();
       dynamo.destroy();
@@ -82,11 +94,21 @@ function caOf({ kafkaCaFile }: StoresConfig): string | undefined {
   }
 }
 
-function saslOf({ kafkaSaslMechanism, kafkaSaslUsername, kafkaSaslPassword }: StoresConfig): SASLOptions | undefined {
-  if (kafkaSaslMechanism === undefined) return undefined;
-  return {
-    mechanism: kafkaSaslMechanism,
-    username: kafkaSaslUsername ?? '',
-    password: kafkaSaslPassword ?? '',
-  } as SASLOptions;
+function loginOf(config: StoresConfig, clientId: string, clockOffsetMs: () => number): KafkaLogin | undefined {
+  const { kafkaSaslMechanism: mechanism } = config;
+  if (mechanism === undefined) return undefined;
+  if (mechanism === 'aws-iam') return awsIamLogin({ region: config.awsRegion, sessionName: clientId, clockOffsetMs });
+  if (mechanism === 'oauthbearer')
+    return oauthLogin(
+      {
+        tokenUrl: config.kafkaOauthTokenUrl ?? '',
+        clientId: config.kafkaOauthClientId ?? '',
+        clientSecret: config.kafkaOauthClientSecret ?? '',
+        scope: config.kafkaOauthScope,
+      },
+      Object.fromEntries(
+        config.kafkaOauthExtensions.map((each) => [each.split('=', 1)[0], each.slice(each.indexOf('=') + 1)]),
+      ),
+    );
+  return passwordLogin(mechanism, config.kafkaSaslUsername ?? '', config.kafkaSaslPassword ?? '');
 }

@@ -1,0 +1,1 @@
+module.exports = { displayName: '@music/infra', preset: '../../jest.preset.js', coverageDirectory: 'coverage' };
