@@ -1,5 +1,5 @@
 // node tools/set-up.mjs: installs packages, fetches the servers of the local stack and builds, as far as it is not
-// done. node tools/set-up.mjs sqs|spark|manifests|fuzz|prometheus: fetches what those need instead of building.
+// done. node tools/set-up.mjs sqs|spark|manifests|fuzz|prometheus|moto: fetches what those need instead of building.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -18,6 +18,7 @@ export function setUp({
   manifests = false,
   fuzz = false,
   prometheus = false,
+  moto = false,
 } = {}) {
   checkNode();
   if (stack) checkCommands();
@@ -27,6 +28,7 @@ export function setUp({
   if (spark) fetchSpark();
   if (manifests) fetchVenvs({ manifests: 'k8s/requirements.txt', lint: 'k8s/requirements-lint.txt' });
   if (fuzz) fetchVenvs({ fuzz: 'apps/api-end-to-end/requirements.txt' });
+  if (moto) fetchVenvs({ moto: 'docker/stack/requirements-moto.txt' });
   if (prometheus) fetchPrometheus();
   if (build) run('npx', ['nx', 'run-many', '-t', 'build', '--output-style=static'], { quiet: true });
 }
@@ -132,7 +134,7 @@ function fetchSpark() {
   writeFileSync(stamp, state);
 }
 
-/** Python tools, each in a virtual environment of its own: what checks manifests, and what fuzzes the API. */
+/** Python tools, each in a virtual environment of its own: what checks manifests, what fuzzes the API, moto. */
 function fetchVenvs(pinsOf) {
   for (const [name, pins] of Object.entries(pinsOf)) {
     const stamp = path.join(root, '.stack', `.${name}`);
@@ -194,7 +196,14 @@ function findPython() {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const parts = { queue: 'sqs', spark: 'spark', manifests: 'manifests', fuzz: 'fuzz', prometheus: 'prometheus' };
+  const parts = {
+    queue: 'sqs',
+    spark: 'spark',
+    manifests: 'manifests',
+    fuzz: 'fuzz',
+    prometheus: 'prometheus',
+    moto: 'moto',
+  };
   const asked = Object.entries(parts).filter(([, name]) => process.argv.includes(name));
   setUp({ ...Object.fromEntries(asked.map(([part]) => [part, true])), build: asked.length === 0 }); // Nx, which calls for these, builds what it needs itself
 }

@@ -5,7 +5,7 @@ import { root, setUp } from './set-up.mjs';
 
 const args = process.argv.slice(2);
 const has = (option) => args.join('=').includes(option);
-setUp({ stack: !has('stack=compose'), queue: has('arrivals=sqs'), spark: has('engine=glue') });
+setUp({ stack: !has('stack=compose'), queue: has('arrivals=sqs'), spark: has('engine=glue'), moto: has('stack=moto') });
 const child = spawn(process.execPath, ['--enable-source-maps', path.join(root, 'apps/local/dist/main.js'), ...args], {
   cwd: root,
   stdio: 'inherit',

@@ -2,7 +2,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parse } from 'csv-parse/sync';
-import { DynamoDBDocumentClient, ExecuteStatementCommand, QueryCommand, ScanCommand } from '@aws-sdk/lib-dynamodb';
+import { DynamoDBDocumentClient, ExecuteStatementCommand } from '@aws-sdk/lib-dynamodb';
 import { Engine } from '@music/duckdb';
 import { RunRequested, envelope, toJson } from '@music/events';
 import { publish } from '@music/messaging';
@@ -116,28 +116,17 @@ describe('music-kpis', () => {
     const statements = [...readme.matchAll(/```sql\n([^`]+)```/g)].map(([, statement]) => statement);
     expect(statements).toHaveLength(2);
     const dynamo = DynamoDBDocumentClient.from(pipeline.stores.dynamo);
-    const TableName = pipeline.config.kpiTable;
-    const capacity = { ReturnConsumedCapacity: 'TOTAL' as const };
-    const { ConsumedCapacity: ofAll } = await dynamo.send(new ScanCommand({ TableName, ...capacity }));
-    for (const [i, [prefix, expected]] of [
-      ['top-genre#', day.top_genres] as const,
-      ['top-song#', songs] as const,
-    ].entries()) {
-      const { Items, ConsumedCapacity } = await dynamo.send(
-        new ExecuteStatementCommand({ Statement: statements[i], ...capacity }),
-      );
-      expect(Items).toEqual(expected);
-      const query = await dynamo.send(
-        new QueryCommand({
-          TableName,
-          KeyConditionExpression: '#date = :date AND begins_with(kpi, :prefix)',
-          ExpressionAttributeNames: { '#date': 'date' },
-          ExpressionAttributeValues: { ':date': DAY, ':prefix': prefix },
-          ...capacity,
-        }),
-      );
-      expect(ConsumedCapacity?.CapacityUnits).toBe(query.ConsumedCapacity?.CapacityUnits);
-      expect(ConsumedCapacity?.CapacityUnits).toBeLessThan(ofAll?.CapacityUnits ?? 0);
+    for (const [i, expected] of [day.top_genres, songs].entries()) {
+      const Statement = statements[i];
+      expect((await dynamo.send(new ExecuteStatementCommand({ Statement }))).Items).toEqual(expected);
+      // DynamoDB Local tells no capacity of statements. A page of one item that was read has one that is wanted, though.
+      const pages: unknown[] = [];
+      for (let NextToken: string | undefined, first = true; first || NextToken !== undefined; first = false) {
+        const page = await dynamo.send(new ExecuteStatementCommand({ Statement, Limit: 1, NextToken }));
+        NextToken = page.NextToken;
+        if (NextToken !== undefined || page.Items?.length !== 0) pages.push(page.Items);
+      }
+      expect(pages).toEqual(expected.map((item: object) => [item]));
     }
   });
 

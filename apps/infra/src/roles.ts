@@ -23,7 +23,7 @@ const isJob = (principal: Principal): boolean => principal === 'glue-job';
 export function makeRoles(scope: Construct, options: Options, arnOf: ArnOf): Readonly<Record<Principal, Role>> {
   const roles = PRINCIPALS.map((principal) => {
     const role = new Role(scope, `${idOf(principal)}Role`, {
-      roleName: `${options.prefix}-${principal}`,
+      roleName: `${options.prefix}-${principal.replace(/^music-/, '')}`,
       description: `Music streaming pipeline: ${principal}`,
       assumedBy: isJob(principal) ? new ServicePrincipal('glue.amazonaws.com') : podsOf(principal, options),
       inlinePolicies: {

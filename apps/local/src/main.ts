@@ -14,7 +14,7 @@ import {
 import { deliveryFiles } from '@music/storage';
 import { workspaceRoot } from '@music/local-stack';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { LOCAL_ENGINES, LocalPipeline } from '@music/local-pipeline';
+import { LOCAL_ENGINES, LOCAL_SERVERS, LocalPipeline } from '@music/local-pipeline';
 import { DAYS_SHOWN, describeDays } from './day-text';
 import { watchFolder } from './watch-folder';
 
@@ -23,7 +23,7 @@ interface Options {
   readonly json?: string;
   readonly keep: boolean;
   readonly date?: string;
-  readonly stack: 'own' | 'compose';
+  readonly stack: (typeof LOCAL_SERVERS)[number];
   readonly engine: (typeof LOCAL_ENGINES)[number];
   readonly watch?: string;
   readonly arrivals: (typeof ARRIVALS)[number];
@@ -48,8 +48,11 @@ function program(): Command {
       return date;
     })
     .addOption(
-      new Option('--stack <stack>', 'servers: started here, or those of docker/compose.yaml')
-        .choices(['own', 'compose'])
+      new Option(
+        '--stack <stack>',
+        'servers: started here, those of docker/compose.yaml, or moto with the stack of apps/infra made on it',
+      )
+        .choices(LOCAL_SERVERS)
         .default('own'),
     )
     .addOption(
@@ -82,7 +85,7 @@ async function main(): Promise<number> {
   const began = Date.now();
   say('starting Kafka, DynamoDB, S3 and the five services …');
   const pipeline = await LocalPipeline.start({
-    compose: options.stack === 'compose',
+    servers: options.stack,
     engine: options.engine,
     arrivals: watched === undefined ? 'off' : options.arrivals,
     api: options.keep || watched !== undefined,

@@ -8,12 +8,14 @@ import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
+import { makeStack } from './made-stack';
 import { fillFromSnapshot, unpackSnapshot } from './snapshot';
 import {
   Child,
   GlueEndpoint,
   type KafkaSecurity,
   LocalStack,
+  Moto,
   SERVERS,
   s3Notification,
   until,
@@ -57,6 +59,9 @@ const API_DEFAULTS = { API_AUTH: 'none', API_HOST: '127.0.0.1', API_PORT: '0', A
 /** Engines of the KPI job that work on one machine; `glue` is the PySpark script behind an endpoint on loopback. */
 export const LOCAL_ENGINES = ['duckdb', 'glue'] as const;
 
+/** Where the servers come from. */
+export const LOCAL_SERVERS = ['own', 'compose', 'moto'] as const;
+
 /** What stands between the servers and those that call them. */
 export interface CallProxies {
   /** What makes a caller, a stage or `cli`, use the proxies in place of the servers. */
@@ -73,8 +78,10 @@ export type StartProxies = (
 
 export interface LocalPipelineOptions {
   readonly engine?: (typeof LOCAL_ENGINES)[number];
-  /** Use the servers of `docker/compose.yaml` instead of starting some. */
-  readonly compose?: boolean;
+  /**
+   * Started here; those of `docker/compose.yaml`; or Kafka, and moto with the stack of apps/infra made on it.
+   */
+  readonly servers?: (typeof LOCAL_SERVERS)[number];
   /** Kafka with TLS and a login. */
   readonly kafkaSecurity?: KafkaSecurity;
   /** Starts what stands between the servers and those that call them. */
@@ -107,6 +114,7 @@ export class LocalPipeline {
     readonly stores: Stores,
     readonly glue: GlueEndpoint | undefined,
     private readonly callProxies: CallProxies | undefined,
+    private readonly moto: Moto | undefined,
   ) {}
 
   /**
@@ -114,7 +122,7 @@ export class LocalPipeline {
    * not start.
    */
   static async start({
-    compose = false,
+    servers: from = 'own',
     engine = 'duckdb',
     kafkaSecurity,
     proxies: startProxies,
@@ -126,24 +134,27 @@ export class LocalPipeline {
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
     const unpacked = snapshot === undefined ? undefined : await unpackSnapshot(snapshot, dir, path.join(dir, 'stack'));
-    const stack = compose
-      ? undefined
-      : await LocalStack.start(arrivals === 'sqs' ? [...SERVERS, 'sqs'] : SERVERS, path.join(dir, 'stack'), {
-          kafkaSecurity,
-          proxiedKafka: startProxies !== undefined,
-          manyItems,
-        });
+    const own = from === 'moto' ? (['kafka'] as const) : arrivals === 'sqs' ? ([...SERVERS, 'sqs'] as const) : SERVERS;
+    const stack =
+      from === 'compose'
+        ? undefined
+        : await LocalStack.start(own, path.join(dir, 'stack'), {
+            kafkaSecurity,
+            proxiedKafka: startProxies !== undefined,
+            manyItems,
+          });
+    const stopServers = async (error: unknown) => {
+      await Promise.all([stack?.stop(), moto?.stop()]);
+      throw error;
+    };
+    const moto = from === 'moto' ? await Moto.start(path.join(dir, 'stack')).catch(stopServers) : undefined;
     const inherited = Object.fromEntries(
       Object.entries(process.env).filter(
         ([name, value]) => value !== undefined && !['AWS_PROFILE', 'AWS_SESSION_TOKEN'].includes(name),
       ),
     ) as Record<string, string>;
-    const servers = stack?.env ?? COMPOSE_STACK;
-    const stopStack = async (error: unknown) => {
-      await stack?.stop();
-      throw error;
-    };
-    const glue = engine === 'glue' ? await GlueEndpoint.start(servers).catch(stopStack) : undefined;
+    const servers = stack === undefined ? COMPOSE_STACK : { ...stack.env, ...moto?.env };
+    const glue = engine === 'glue' ? await GlueEndpoint.start(servers).catch(stopServers) : undefined;
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,
@@ -161,6 +172,10 @@ export class LocalPipeline {
     };
     Object.assign(process.env, endpoints); // the SDK's clients of this process look there
     delete process.env['AWS_PROFILE'];
+    if (moto !== undefined) {
+      const settings = await makeStack(moto, path.join(dir, 'cdk')).catch(stopServers);
+      Object.assign(env, settings, { ARRIVALS: arrivals, KPI_RUNNER: engine }); // moto runs no job of Glue
+    }
     const config = loadSettings(StoresConfig, env);
     const proxies =
       startProxies !== undefined && stack !== undefined
@@ -176,7 +191,7 @@ export class LocalPipeline {
           )
         : undefined;
     const stores = openStores(config, 'music-local', serviceLogger('local', 'silent'));
-    const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies);
+    const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies, moto);
     try {
       await setUp(pipeline.stores, config);
       if (unpacked !== undefined) await fillFromSnapshot(pipeline.stores, config, unpacked);
@@ -308,7 +323,7 @@ export class LocalPipeline {
     this.sqs?.destroy();
     await this.callProxies?.stop();
     await this.glue?.stop();
-    await this.stack?.stop();
+    await Promise.all([this.stack?.stop(), this.moto?.stop()]);
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
 }

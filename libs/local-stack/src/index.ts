@@ -3,6 +3,7 @@ export * from './clients';
 export * from './glue-endpoint';
 export { type KafkaSecurity, oauth, scram } from './kafka-security';
 export * from './local-stack';
+export * from './moto';
 export * from './prometheus';
 export * from './s3-notification';
 export * from './token-endpoint';

@@ -27,7 +27,11 @@ export interface KafkaSecurity {
 export function scram(): KafkaSecurity {
   const password = randomBytes(16).toString('hex');
   return {
-    properties: { 'sasl.enabled.mechanisms': 'SCRAM-SHA-512' },
+    properties: {
+      'sasl.enabled.mechanisms': 'SCRAM-SHA-512',
+      'listener.name.clients.scram-sha-512.sasl.jaas.config':
+        'org.apache.kafka.common.security.scram.ScramLoginModule required ;',
+    },
     formatArgs: [`--add-scram=SCRAM-SHA-512=[name=${KAFKA_USER},password=${password}]`],
     jvmArgs: [],
     env: {
