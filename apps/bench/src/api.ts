@@ -26,7 +26,7 @@ const GOAL_RATIO = 2;
 export async function benchApi(say: (text: string) => void): Promise<void> {
   const pipeline = await LocalPipeline.start({
     api: true,
-    manyItems: true,
+    muchData: true,
     env: { API_RATE_LIMIT: '10000000' },
   });
   try {

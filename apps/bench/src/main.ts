@@ -108,7 +108,7 @@ async function measureOnce(
   dir: string,
   reached: { seconds: number; days: DayNumbers[] } | undefined,
 ) {
-  const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', manyItems: row.manyItems === true });
+  const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', muchData: row.muchData === true });
   try {
     await pipeline.load(folder);
     let run = await measureRun(pipeline);

@@ -25,7 +25,7 @@ const LOOK_MS = 50;
  */
 export async function benchRetract(say: (text: string) => void): Promise<void> {
   const dir = await mkdtemp(path.join(tmpdir(), 'music-bench-'));
-  const pipeline = await LocalPipeline.start({ manyItems: true });
+  const pipeline = await LocalPipeline.start({ muchData: true });
   try {
     say('retract: making data …');
     await makeBenchData(path.join(dir, 'day'), { listens: LISTENS, files: 10, days: 1 });

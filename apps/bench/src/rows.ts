@@ -24,10 +24,10 @@ export interface Row {
   /** Whether it is measured against one DuckDB process, and its numbers compared with that one's. */
   readonly withFloor?: boolean;
   /**
-   * Whether DynamoDB gets very many items: then it is started for throughput, as DynamoDB itself is, and not to start
-   * soon.
+   * Whether DynamoDB gets very many items, or Spark very many rows: then they are started for throughput, as AWS's own
+   * are, and not to start soon.
    */
-  readonly manyItems?: boolean;
+  readonly muchData?: boolean;
   readonly figures: readonly Figure[];
   /** What comes after the first run: then the second run is the one that is measured. Gives a folder. */
   readonly then?: (dir: string) => Promise<string>;
@@ -113,19 +113,20 @@ export const ROWS: readonly Row[] = [
   {
     name: 'history',
     data: { listens: MILLION, files: 10, days: 1_000 },
-    manyItems: true,
+    muchData: true,
     figures: [seconds(120, 60), memory],
   },
   {
     name: 'genres',
     data: { listens: MILLION, files: 2, days: 1, tracks: 20_000, genres: 5_000 },
-    manyItems: true,
+    muchData: true,
     figures: [publishing],
   },
   {
     name: 'spark',
     data: { listens: 10 * MILLION, files: 10, days: 3 },
     engine: 'glue',
+    muchData: true,
     withFloor: true,
     figures: [seconds(60, 45)],
   },

@@ -86,8 +86,8 @@ export interface LocalPipelineOptions {
   readonly kafkaSecurity?: KafkaSecurity;
   /** Starts what stands between the servers and those that call them. */
   readonly proxies?: StartProxies;
-  /** A DynamoDB that starts slower and is quicker with very many items. */
-  readonly manyItems?: boolean;
+  /** DynamoDB and Spark start slower, and are quicker with much data. */
+  readonly muchData?: boolean;
   /** How files that arrive ask for runs: not, by looking, or by notifications through a queue. */
   readonly arrivals?: 'off' | 'poll' | 'sqs';
   /** Whether the API, and the page, are served, too; on loopback, to whoever asks. */
@@ -126,7 +126,7 @@ export class LocalPipeline {
     engine = 'duckdb',
     kafkaSecurity,
     proxies: startProxies,
-    manyItems = false,
+    muchData = false,
     arrivals = 'off',
     api = false,
     snapshot,
@@ -141,7 +141,7 @@ export class LocalPipeline {
         : await LocalStack.start(own, path.join(dir, 'stack'), {
             kafkaSecurity,
             proxiedKafka: startProxies !== undefined,
-            manyItems,
+            muchData,
           });
     const stopServers = async (error: unknown) => {
       await Promise.all([stack?.stop(), moto?.stop()]);
@@ -154,7 +154,7 @@ export class LocalPipeline {
       ),
     ) as Record<string, string>;
     const servers = stack === undefined ? COMPOSE_STACK : { ...stack.env, ...moto?.env };
-    const glue = engine === 'glue' ? await GlueEndpoint.start(servers).catch(stopServers) : undefined;
+    const glue = engine === 'glue' ? await GlueEndpoint.start(servers, { muchData }).catch(stopServers) : undefined;
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env = {
       ...LOCAL_DEFAULTS,

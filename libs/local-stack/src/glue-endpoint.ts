@@ -5,6 +5,7 @@ import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { Child } from './child-process';
+import { QUICK_START } from './jvm';
 import { workspaceRoot } from './workspace';
 
 /** What the endpoint does wrong, once, to the next call that it fits. */
@@ -63,22 +64,19 @@ export class GlueEndpoint {
     private readonly server: Server,
     private readonly dir: string,
     private readonly env: NodeJS.ProcessEnv,
+    private readonly muchData: boolean,
   ) {}
 
-  /** `env`: what finds the local S3, as LocalStack gives it. */
-  static async start(env: Readonly<Record<string, string>>): Promise<GlueEndpoint> {
+  /** `env`: what finds the local S3, as LocalStack gives it. `muchData`: jobs start slower and are quicker with much. */
+  static async start(env: Readonly<Record<string, string>>, { muchData = false } = {}): Promise<GlueEndpoint> {
     const stack = path.join(workspaceRoot(), '.stack');
     const bin = path.join(stack, 'venv', 'bin');
     if (!existsSync(path.join(bin, 'spark-submit')))
       throw new Error(`PySpark is not in ${bin}: run \`node tools/set-up.mjs spark\``);
     const dir = await mkdtemp(path.join(tmpdir(), 'music-glue-'));
     const server = createServer();
-    const endpoint = new GlueEndpoint(server, dir, {
-      ...process.env,
-      ...env,
-      PATH: `${bin}:${process.env['PATH']}`,
-      SPARK_LOCAL_IP: '127.0.0.1',
-    });
+    const sparkEnv = { ...process.env, ...env, PATH: `${bin}:${process.env['PATH']}`, SPARK_LOCAL_IP: '127.0.0.1' };
+    const endpoint = new GlueEndpoint(server, dir, sparkEnv, muchData);
     server.on('request', (request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -228,6 +226,7 @@ export class GlueEndpoint {
           path.join(root, 'glue', 'spark-defaults.conf'),
         ],
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
+        ...(this.muchData ? [] : ['--driver-java-options', QUICK_START]),
         ...['--conf', `spark.local.dir=${dir}`],
         path.join(dir, 'script.py'),
         ...args,

@@ -8,6 +8,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 import { Child } from './child-process';
+import { QUICK_START } from './jvm';
 import { type KafkaSecurity, certificateOf, makeCertificate, tlsOf } from './kafka-security';
 import { workspaceRoot } from './workspace';
 
@@ -16,8 +17,6 @@ export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
 export type Server = (typeof SERVERS)[number] | 'sqs';
 
 const SMALL_JVM = ['-Xmx256m', '-XX:+UseSerialGC'];
-/** Starts sooner, and gets through little data sooner; DynamoDB is slower for it with very many items. */
-const QUICK_START = '-XX:TieredStopAtLevel=1';
 const HOST = '127.0.0.1';
 /** Name of the queue that gets the source bucket's notifications. */
 const ARRIVALS = 'arrivals';
@@ -36,7 +35,7 @@ export interface LocalStackOptions {
   /** Kafka has a second listener, for a proxy. */
   readonly proxiedKafka?: boolean;
   /** A DynamoDB that starts slower and is quicker with very many items. */
-  readonly manyItems?: boolean;
+  readonly muchData?: boolean;
 }
 
 /** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
@@ -51,13 +50,13 @@ export class LocalStack {
     /** Kafka speaks TLS and wants a login. */
     private readonly kafkaSecurity: KafkaSecurity | undefined,
     private readonly proxiedKafka: ProxiedKafka | undefined,
-    private readonly manyItems: boolean,
+    private readonly muchData: boolean,
   ) {}
 
   static async start(
     servers: readonly Server[] = SERVERS,
     dir?: string,
-    { kafkaSecurity, proxiedKafka = false, manyItems = false }: LocalStackOptions = {},
+    { kafkaSecurity, proxiedKafka = false, muchData = false }: LocalStackOptions = {},
   ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
@@ -72,7 +71,7 @@ export class LocalStack {
       dir === undefined,
       kafkaSecurity,
       proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
-      manyItems,
+      muchData,
     );
     await mkdir(stack.dir, { recursive: true });
     try {
@@ -136,7 +135,7 @@ export class LocalStack {
     const child = Child.spawn(
       server,
       'java',
-      [...SMALL_JVM, ...(server === 'dynamodb' && this.manyItems ? [] : [QUICK_START]), ...args],
+      [...SMALL_JVM, ...(server === 'dynamodb' && this.muchData ? [] : [QUICK_START]), ...args],
       {
         env: process.env,
         logFile: path.join(this.dir, `${server}.log`),
