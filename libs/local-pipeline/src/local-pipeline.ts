@@ -156,7 +156,7 @@ export class LocalPipeline {
     const servers = stack === undefined ? COMPOSE_STACK : { ...stack.env, ...moto?.env };
     const glue = engine === 'glue' ? await GlueEndpoint.start(servers, { muchData }).catch(stopServers) : undefined;
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
-    const env = {
+    const env: Record<string, string> = {
       ...LOCAL_DEFAULTS,
       ...API_DEFAULTS,
       ...(arrivals === 'off' ? {} : ARRIVAL_DEFAULTS),
@@ -182,10 +182,10 @@ export class LocalPipeline {
         ? await startProxies(
             [...STAGES, 'api', 'cli'],
             {
-              s3: stack.env['AWS_ENDPOINT_URL_S3'],
-              dynamodb: stack.env['AWS_ENDPOINT_URL_DYNAMODB'],
+              s3: env['AWS_ENDPOINT_URL_S3'],
+              dynamodb: env['AWS_ENDPOINT_URL_DYNAMODB'],
               glue: glue?.url,
-              sqs: stack.env['ARRIVAL_QUEUE_URL'],
+              sqs: env['ARRIVAL_QUEUE_URL'],
             },
             stack.kafkaBehindProxy,
           )

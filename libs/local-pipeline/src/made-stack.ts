@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { CloudFormationClient, CreateStackCommand, waitUntilStackCreateComplete } from '@aws-sdk/client-cloudformation';
-import { PutBucketNotificationConfigurationCommand, S3Client } from '@aws-sdk/client-s3';
+import { PutBucketNotificationConfigurationCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
 import { type Moto, workspaceRoot } from '@music/local-stack';
 
 const STACK = 'music-streaming-pipeline';
@@ -13,6 +13,7 @@ interface Template {
   readonly Resources: Readonly<Record<string, { readonly Type: string; readonly Properties: Properties }>>;
 }
 interface Properties {
+  readonly VersioningConfiguration?: { readonly Status: 'Enabled' };
   readonly NotificationConfiguration?: {
     readonly QueueConfigurations: readonly {
       readonly Event: string;
@@ -40,9 +41,9 @@ export async function makeStack(moto: Moto, dir: string): Promise<Record<string,
       .split('\n')
       .map((line) => line.split(/=(.*)/s, 2)),
   ) as Record<string, string>;
-  // moto tells of its queues where AWS would have them, and makes buckets without their notifications.
+  // moto tells of its queues where AWS would have them, and makes buckets without their versions and notifications.
   const queueUrl = (settings['ARRIVAL_QUEUE_URL'] ?? '').replace(/^https:\/\/[^/]+/, moto.url);
-  await setNotifications(moto, settings['SOURCE_BUCKET'] ?? '', queueUrl, JSON.parse(text) as Template);
+  await completeSource(moto, settings['SOURCE_BUCKET'] ?? '', queueUrl, JSON.parse(text) as Template);
   return { ...settings, ARRIVAL_QUEUE_URL: queueUrl };
 }
 
@@ -54,17 +55,18 @@ async function infra({ env }: Moto, ...args: string[]): Promise<string> {
   return stdout;
 }
 
-async function setNotifications({ url }: Moto, Bucket: string, queueUrl: string, template: Template): Promise<void> {
-  const [configuration] = Object.values(template.Resources).flatMap(({ Properties }) =>
-    Properties?.NotificationConfiguration === undefined ? [] : [Properties.NotificationConfiguration],
+async function completeSource({ url }: Moto, Bucket: string, queueUrl: string, template: Template): Promise<void> {
+  const [source] = Object.values(template.Resources).flatMap(({ Properties }) =>
+    Properties?.NotificationConfiguration === undefined ? [] : [Properties],
   );
   const [account, name] = queueUrl.split('/').slice(-2);
   const s3 = new S3Client({ endpoint: url, forcePathStyle: true });
+  await s3.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: source?.VersioningConfiguration }));
   await s3.send(
     new PutBucketNotificationConfigurationCommand({
       Bucket,
       NotificationConfiguration: {
-        QueueConfigurations: configuration?.QueueConfigurations.map(({ Event, Filter }) => ({
+        QueueConfigurations: source?.NotificationConfiguration?.QueueConfigurations.map(({ Event, Filter }) => ({
           QueueArn: `arn:aws:sqs:us-east-1:${account}:${name}`,
           Events: [Event as 's3:ObjectCreated:*'],
           Filter: {

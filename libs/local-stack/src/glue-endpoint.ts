@@ -4,7 +4,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { Child } from './child-process';
+import { localS3 } from './clients';
 import { QUICK_START } from './jvm';
 import { workspaceRoot } from './workspace';
 
@@ -206,9 +208,7 @@ export class GlueEndpoint {
   private async execute(run: JobRun, job: Job): Promise<void> {
     const dir = path.join(this.dir, run.Id);
     await mkdir(dir);
-    const script = await fetch(job.Command.ScriptLocation.replace('s3://', `${this.env['AWS_ENDPOINT_URL_S3']}/`));
-    if (!script.ok) throw new Error(`${job.Command.ScriptLocation}: ${script.status} ${script.statusText}`);
-    await writeFile(path.join(dir, 'script.py'), await script.text());
+    await writeFile(path.join(dir, 'script.py'), await this.script(job.Command.ScriptLocation));
     if (run.JobRunState !== 'STARTING') return; // stopped meanwhile
     const args = Object.entries({ ...job.DefaultArguments, ...run.Arguments, '--JOB_NAME': job.Name }).flat();
     const root = workspaceRoot();
@@ -248,6 +248,16 @@ export class GlueEndpoint {
           .slice(-6)
           .join('\n')}`,
       );
+  }
+
+  private async script(location: string): Promise<string> {
+    const [, Bucket, Key] = /^s3:\/\/([^/]+)\/(.+)$/.exec(location) ?? [];
+    const s3 = localS3(this.env as Record<string, string>);
+    try {
+      return (await (await s3.send(new GetObjectCommand({ Bucket, Key }))).Body?.transformToString()) ?? '';
+    } finally {
+      s3.destroy();
+    }
   }
 
   private end(run: JobRun, state: string, message?: string): void {

@@ -137,10 +137,13 @@ class HttpProxy {
   }
 
   private async pass(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const body = this.kind === 's3' ? undefined : await read(incoming);
+    const url = incoming.url ?? '';
+    // Objects pass as they come; a list of objects to remove is small.
+    const isSmall = this.kind !== 's3' || (incoming.method === 'POST' && /\?(.*&)?delete(&|=|$)/.test(url));
+    const body = isSmall ? await read(incoming) : undefined;
     const named =
       this.kind === 's3'
-        ? s3Call(incoming.method ?? '', incoming.url ?? '', incoming.headers)
+        ? s3Call(incoming.method ?? '', url, incoming.headers, body?.toString())
         : JSON_CALLS[this.kind](String(incoming.headers['x-amz-target']), String(body));
     const call: ProxiedCall = { ...named, caller: this.caller };
     const verdict = await this.gate(call, 'before');

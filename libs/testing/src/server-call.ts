@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { type IamNeed, dynamoNeeds, glueNeeds, s3Needs, sqsNeeds } from './iam-need';
 
 /** One call to a server, named so that the same step of the code has the same name in every run. */
 export interface ServerCall {
@@ -6,6 +7,8 @@ export interface ServerCall {
   readonly name: string;
   /** Whether it changes what others can see. */
   readonly changes: boolean;
+  /** What IAM must allow for it; nothing for Kafka. */
+  readonly needs: readonly IamNeed[];
 }
 
 // ---- S3
@@ -13,11 +16,16 @@ export interface ServerCall {
 const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Named by operation and the kind of object: its bucket and what of its key does not come from input. */
-export function s3Call(method: string, url: string, headers: IncomingHttpHeaders): ServerCall {
+export function s3Call(method: string, url: string, headers: IncomingHttpHeaders, body?: string): ServerCall {
   const { pathname, searchParams } = new URL(url, 'http://s3');
   const [, bucket = '', ...key] = decodeURIComponent(pathname).split('/');
   const operation = s3Operation(method, key.join('') === '', searchParams, headers['x-amz-copy-source'] !== undefined);
-  return { server: 's3', name: `${operation} ${[bucket, ...kindOf(key)].join('/')}`, changes: !READS.has(method) };
+  return {
+    server: 's3',
+    name: `${operation} ${[bucket, ...kindOf(key)].join('/')}`,
+    changes: !READS.has(method),
+    needs: s3Needs(method, url, headers, body),
+  };
 }
 
 function s3Operation(method: string, isBucket: boolean, query: URLSearchParams, copies: boolean): string {
@@ -73,7 +81,12 @@ export function dynamoCall(target: string, body: string): ServerCall {
   );
   const what = writes === undefined ? undefined : [...new Set(writes)].join(' + '); // a page of items is named like one item
   const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).join())}`;
-  return { server: 'dynamodb', name: name.trim(), changes: !DYNAMO_READS.test(operation) };
+  return {
+    server: 'dynamodb',
+    name: name.trim(),
+    changes: !DYNAMO_READS.test(operation),
+    needs: dynamoNeeds(operation, body),
+  };
 }
 
 function describeWrite({
@@ -102,17 +115,17 @@ function itemKind(key: Values | undefined): string | undefined {
 
 const GLUE_READS = /^(Get|List)/;
 
-export function glueCall(target: string): ServerCall {
+export function glueCall(target: string, body: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
-  return { server: 'glue', name: operation, changes: !GLUE_READS.test(operation) };
+  return { server: 'glue', name: operation, changes: !GLUE_READS.test(operation), needs: glueNeeds(operation, body) };
 }
 
 // ---- SQS
 
 /** To receive a message hides it from others. */
-export function sqsCall(target: string): ServerCall {
+export function sqsCall(target: string, body: string): ServerCall {
   const operation = target.split('.').at(-1) ?? target;
-  return { server: 'sqs', name: operation, changes: !GLUE_READS.test(operation) };
+  return { server: 'sqs', name: operation, changes: !GLUE_READS.test(operation), needs: sqsNeeds(operation, body) };
 }
 
 // ---- Kafka
@@ -141,6 +154,7 @@ export function kafkaCall(frame: Buffer): ServerCall & { readonly id: number; re
     server: 'kafka',
     name: topic === undefined ? call : `${call} ${topic}`,
     changes,
+    needs: [],
     id: frame.readInt32BE(8),
     caller: caller === 'kpis' ? 'cli' : caller,
   };
