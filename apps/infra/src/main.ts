@@ -10,8 +10,17 @@ program
   .command('synth')
   .description('write the CloudFormation template, and check it; what `cdk` calls')
   .option('--out <dir>', 'folder to write to (default: as `cdk` says, or cdk.out)')
-  .action(({ out }: { out?: string }) => {
-    const app = musicApp({ outdir: out ?? process.env['CDK_OUTDIR'] ?? 'cdk.out' });
+  .option(
+    '-c, --context <name=value>',
+    'an option of the stack, as `cdk` takes them; docs/aws.md has them',
+    (text: string, all: Record<string, string>) => ({
+      ...all,
+      [text.split('=', 1)[0] ?? '']: text.replace(/^[^=]*=?/, ''),
+    }),
+    {},
+  )
+  .action(({ out, context }: { out?: string; context: Record<string, string> }) => {
+    const app = musicApp({ outdir: out ?? process.env['CDK_OUTDIR'] ?? 'cdk.out', context });
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
     app.synth();
   });

@@ -71,7 +71,7 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   ],
   validator: [
     { actions: dynamodb(...ITEMS), on: [runs] },
-    { actions: s3('GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
+    { actions: s3('GetObject', 'GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
     { actions: s3('GetObject', 'PutObject'), on: objects('intermediate') },
     { actions: s3('GetObject', 'PutObject'), on: objects('lake', 'quarantine/') },
     { actions: s3('GetObject'), on: objects('lake', 'runs/') },
@@ -96,7 +96,7 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   ],
   archiver: [
     { actions: dynamodb(...ITEMS, 'BatchGetItem'), on: [runs] },
-    { actions: s3('GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
+    { actions: s3('GetObject', 'GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
     { actions: s3('ListBucket'), on: [bucket('archive'), bucket('intermediate')] },
     { actions: s3('PutObject'), on: objects('archive') },
     { actions: s3('DeleteObject'), on: objects('intermediate') },

@@ -30,9 +30,11 @@ export function s3Needs(method: string, url: string, headers: IncomingHttpHeader
   }
   const version = searchParams.has('versionId') ? 'Version' : '';
   if (method === 'GET' || method === 'HEAD') return [object(`GetObject${version}`)];
+  // Who asks whether an object is still the one must be allowed to read it.
+  const compared = headers['if-match'] === undefined ? [] : [object('GetObject')];
   if (method === 'DELETE')
-    return [object(searchParams.has('uploadId') ? 'AbortMultipartUpload' : `DeleteObject${version}`)];
-  return [object('PutObject'), ...copied(headers)];
+    return [object(searchParams.has('uploadId') ? 'AbortMultipartUpload' : `DeleteObject${version}`), ...compared];
+  return [object('PutObject'), ...compared, ...copied(headers)];
 }
 
 function copied(headers: IncomingHttpHeaders): IamNeed[] {
