@@ -52,7 +52,7 @@ export class BearerTokens {
       return value;
     } catch (error) {
       this.fault = `${this.issuer} gives no token for Kafka: ${describeError(error)}`;
-      throw new Error(this.fault); // which tells the cause
+      throw new Error(`${this.issuer} gives no token for Kafka`, { cause: error });
     }
   }
 
