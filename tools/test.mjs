@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { root, setUp } from './set-up.mjs';
 
-setUp({ queue: true, prometheus: true });
+setUp({ queue: true, prometheus: true, moto: true });
 const suites = readdirSync(path.join(root, 'apps/end-to-end/src'))
   .filter((file) => file.endsWith('.spec.ts'))
   .map((file) => `e2e-each--src/${file}`);
