@@ -27,7 +27,8 @@ export interface Pod {
 
 /** The pipeline in a namespace of its own, on the cluster of the current context. */
 export class ClusterPipeline {
-  private readonly forwards: ChildProcess[] = [];
+  private readonly forwards = new Set<ChildProcess>();
+  private deleted = false;
 
   private constructor(
     readonly namespace: string,
@@ -75,6 +76,7 @@ export class ClusterPipeline {
   }
 
   async delete(): Promise<void> {
+    this.deleted = true;
     for (const forward of this.forwards) forward.kill();
     await rm(this.overlay, { recursive: true, force: true });
     await exec('kubectl', ['delete', 'namespace', this.namespace, '--wait=true', '--timeout=300s']);
@@ -123,23 +125,26 @@ export class ClusterPipeline {
     await this.kubectl('wait', '--for=condition=Available', 'deployment', '--all', `--timeout=${timeoutSeconds}s`);
   }
 
-  /** Opens a port of a service on loopback. Gives the local port. */
-  async forward(service: string, port: number): Promise<number> {
-    const forward = spawn(
-      'kubectl',
-      ['--namespace', this.namespace, 'port-forward', `service/${service}`, `:${port}`],
-      {
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
-    this.forwards.push(forward);
+  /**
+   * Opens a port of a service on loopback. Gives the local port. kubectl ends where a connection breaks: then it is
+   * called again, for the same local port, so a caller has to try again, too.
+   */
+  async forward(service: string, port: number, local = ''): Promise<number> {
+    const args = ['--namespace', this.namespace, 'port-forward', `service/${service}`, `${local}:${port}`];
+    const forward = spawn('kubectl', args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    this.forwards.add(forward);
     return new Promise((resolve, reject) => {
       let out = '';
+      let opened: string | undefined;
       forward.stdout.on('data', (data) => {
-        const local = /127\.0\.0\.1:(\d+)/.exec((out += String(data)))?.[1];
-        if (local !== undefined) resolve(Number(local));
+        opened = /127\.0\.0\.1:(\d+)/.exec((out += String(data)))?.[1];
+        if (opened !== undefined) resolve(Number(opened));
       });
-      forward.once('exit', () => reject(new Error(`port-forward to ${service} ended: ${out}`)));
+      forward.once('exit', () => {
+        this.forwards.delete(forward);
+        if (opened === undefined) reject(new Error(`port-forward to ${service} ended: ${out}`));
+        else if (!this.deleted) void this.forward(service, port, opened).catch(() => undefined); // callers fail, and tell
+      });
     });
   }
 }

@@ -149,6 +149,7 @@ describe('on Kubernetes', () => {
       forcePathStyle: true,
       region: 'us-east-1',
       credentials: { accessKeyId: 'local', secretAccessKey: 'local' },
+      maxAttempts: 10, // the forward may have to be opened again
     });
     await s3.send(new CreateBucketCommand({ Bucket: 'e2e' })); // the forward works
   });

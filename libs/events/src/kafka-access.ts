@@ -9,7 +9,8 @@ import { RunRequested } from './run-requested';
 import { RunSkipped } from './run-skipped';
 import { RunValidated } from './run-validated';
 import { STAGES, type Stage } from './stage';
-import { INPUT_OF, consumerGroup, deadLetterTopic } from './topics';
+import { StreamsSensed } from './streams-sensed';
+import { INPUT_OF, STAGE_EVENTS, consumerGroup, deadLetterTopic } from './topics';
 
 /** What speaks to Kafka: a stage, the API, the command line. */
 export const KAFKA_CLIENTS = [...STAGES, 'api', 'cli'] as const;
@@ -35,50 +36,49 @@ const ALL_TOPICS = 'music.*';
 const READER_GROUPS = 'music.reader.*';
 const retryTopics = (stage: Stage) => `music.${stage}.retry-*`;
 const deadLetters = STAGES.map(deadLetterTopic);
-/** What begins a run again, or goes on with it, from each stage. */
-const inputs = STAGES.map((stage) => INPUT_OF[stage].topic);
+const topicsOf = (events: readonly { readonly topic: string }[]) => events.map(({ topic }) => topic);
+/** What stages take, and so what can become a dead letter and be put back. */
+const taken = topicsOf([...STAGES.map((stage) => INPUT_OF[stage]), RerunRequested, ReplayRequested]);
 
-/** The events that each stage sends, besides those that it could not handle. */
+/** The events that each stage sends. Those that it takes are sent again by itself where a run is begun again. */
 const SENDS: Record<Stage, readonly { readonly topic: string }[]> = {
-  sensor: [RunSkipped, RunFailed, ...STAGES.map((stage) => INPUT_OF[stage])], // it carries reruns and replays out
-  combiner: [BatchCombined, RunRejected, RunFailed],
+  sensor: [StreamsSensed, RunSkipped, RunFailed],
+  combiner: [BatchCombined, RunFailed],
   validator: [RunValidated, RunRejected, RunFailed],
-  'glue-trigger': [KpisPublished, RunHeld, RunCompleted, RunFailed],
+  'glue-trigger': [KpisPublished, RunHeld, RunRejected, RunFailed],
   archiver: [RunCompleted, RunFailed],
 };
 
-/** What a client does with Kafka, and nothing else; a test holds it against what a broker was asked. */
+/** What a client does with Kafka, and nothing else; a test has a broker that refuses all else. */
 export function kafkaAccess(client: KafkaClient): KafkaAccess {
+  const none = { reads: [], writes: [], creates: [], groups: [], ownGroups: [], watches: { topics: [], groups: [] } };
   if (client === 'api')
     return {
-      reads: [],
-      writes: [RunRequested, RerunRequested, ReplayRequested].map(({ topic }) => topic),
-      creates: [],
-      groups: [],
-      ownGroups: [],
-      watches: { topics: deadLetters, groups: [] },
+      ...none,
+      reads: [...topicsOf(STAGE_EVENTS), ...deadLetters],
+      writes: topicsOf([RunRequested, RerunRequested, ReplayRequested]),
+      ownGroups: [READER_GROUPS],
     };
   if (client === 'cli')
-    return {
-      reads: [ALL_TOPICS],
-      writes: [...inputs, ...STAGES.map(retryTopics)],
-      creates: [ALL_TOPICS],
-      groups: [],
-      ownGroups: [READER_GROUPS],
-      watches: { topics: [], groups: [] },
-    };
-  const reads = [INPUT_OF[client].topic, ...(client === 'sensor' ? [RerunRequested.topic, ReplayRequested.topic] : [])];
+    return { ...none, reads: [ALL_TOPICS], writes: taken, creates: [ALL_TOPICS], ownGroups: [READER_GROUPS] };
   const group = consumerGroup(client);
-  const scaledToZero: readonly Stage[] = client === 'sensor' ? ['combiner', 'validator'] : [];
-  return {
-    reads: [...reads, retryTopics(client), ...(client === 'sensor' ? deadLetters : [])],
-    writes: [...new Set([...SENDS[client].map(({ topic }) => topic), retryTopics(client), deadLetterTopic(client)])],
-    creates: [],
+  const own = {
+    ...none,
+    reads: [INPUT_OF[client].topic, retryTopics(client)],
+    writes: [...topicsOf([INPUT_OF[client], ...SENDS[client]]), retryTopics(client), deadLetterTopic(client)],
     groups: [group, `${group}.retry`],
-    ownGroups: client === 'sensor' ? [READER_GROUPS] : [],
+    watches: { topics: [deadLetterTopic(client)], groups: [] },
+  };
+  if (client !== 'sensor') return own;
+  // It carries out what is asked of runs, and tells what would wake stages that have no replica.
+  return {
+    ...own,
+    reads: [...own.reads, ...topicsOf([RerunRequested, ReplayRequested]), ...deadLetters],
+    writes: [...new Set([...own.writes, ...taken])],
+    ownGroups: [READER_GROUPS],
     watches: {
-      topics: [deadLetterTopic(client), ...scaledToZero.map((stage) => INPUT_OF[stage].topic)],
-      groups: scaledToZero.map(consumerGroup),
+      topics: [...own.watches.topics, ...topicsOf([StreamsSensed, BatchCombined])],
+      groups: [consumerGroup('combiner'), consumerGroup('validator')],
     },
   };
 }

@@ -43,10 +43,17 @@ export function scram(): KafkaSecurity {
   };
 }
 
-/** By tokens of an endpoint on loopback; who logs in is the client of the token. */
-export function oauth(endpoint: TokenEndpoint): KafkaSecurity {
+/**
+ * By tokens of an endpoint on loopback; who logs in is the client of the token. With `lists` nobody may do what no
+ * access control list says, but for the client that this stack and set-up are.
+ */
+export function oauth(endpoint: TokenEndpoint, { lists = false } = {}): KafkaSecurity {
   return {
     properties: {
+      ...(lists && {
+        'authorizer.class.name': 'org.apache.kafka.metadata.authorizer.StandardAuthorizer',
+        'super.users': `User:ANONYMOUS;User:${KAFKA_USER}`, // the broker itself, on its own listener
+      }),
       'sasl.enabled.mechanisms': 'OAUTHBEARER',
       'listener.name.clients.oauthbearer.sasl.jaas.config': `${OAUTH}.OAuthBearerLoginModule required ;`,
       'listener.name.clients.oauthbearer.sasl.server.callback.handler.class': `${OAUTH}.OAuthBearerValidatorCallbackHandler`,
