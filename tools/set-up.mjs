@@ -90,7 +90,7 @@ function installPackages() {
   writeFileSync(stamp, stampOf('package-lock.json'));
 }
 
-const stackStamp = path.join(root, '.stack', '.fetched');
+const stackStamp = path.join(root, '.stack', '.fetched-apart');
 const stackIsThere = () => isStamped(stackStamp, 'docker/stack/pom.xml');
 
 function fetchJars(profiles, to) {
@@ -104,10 +104,21 @@ function fetchStack() {
   const partial = path.join(root, '.stack.partial');
   rmSync(partial, { recursive: true, force: true });
   fetchJars(SERVERS, partial);
+  unpackS3(path.join(partial, 's3'));
   rmSync(path.join(root, '.stack'), { recursive: true, force: true });
   mkdirSync(partial, { recursive: true });
   renameSync(partial, path.join(root, '.stack'));
   writeFileSync(stackStamp, stampOf('docker/stack/pom.xml'));
+}
+
+/** The S3 server is one jar with jars in it; apart, Java can share their classes between starts. */
+function unpackS3(dir) {
+  const [jar] = readdirSync(dir);
+  run('java', ['-Djarmode=tools', '-jar', path.join(dir, jar), 'extract', '--destination', `${dir}.apart`], {
+    quiet: true,
+  });
+  rmSync(dir, { recursive: true });
+  renameSync(`${dir}.apart`, dir);
 }
 
 /** The queue server, which only `--arrivals sqs` and the tests need. */

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { Kafka, logLevel } from 'kafkajs';
 import { Child } from './child-process';
-import { QUICK_START } from './jvm';
+import { QUICK_START, SharedClasses } from './jvm';
 import { type KafkaSecurity, certificateOf, makeCertificate, tlsOf } from './kafka-security';
 import { workspaceRoot } from './workspace';
 
@@ -132,17 +132,15 @@ export class LocalStack {
       s3: () => this.s3(port, data),
       sqs: () => this.sqs(port, data),
     }[server]();
-    const child = Child.spawn(
-      server,
-      'java',
-      [...SMALL_JVM, ...(server === 'dynamodb' && this.muchData ? [] : [QUICK_START]), ...args],
-      {
-        env: process.env,
-        logFile: path.join(this.dir, `${server}.log`),
-        cwd: data,
-      },
-    );
+    const classes = new SharedClasses(this.jars, server);
+    const quick = server === 'dynamodb' && this.muchData ? [] : [QUICK_START];
+    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...classes.jvmArgs, ...args], {
+      env: process.env,
+      logFile: path.join(this.dir, `${server}.log`),
+      cwd: data,
+    });
     this.children.set(server, child);
+    void child.exited.then((how) => classes.ended(!how.includes('SIGKILL')));
     await child.until(server === 'kafka' ? () => this.answersKafka(port) : () => answersHttp(port));
   }
 
@@ -193,9 +191,11 @@ export class LocalStack {
           .map(([key, value]) => `${key}=${value}\n`)
           .join(''),
       );
+      const classes = new SharedClasses(this.jars, 'kafka-format');
       await promisify(execFile)('java', [
         ...SMALL_JVM,
         QUICK_START,
+        ...classes.jvmArgs,
         ...classPath,
         'kafka.tools.StorageTool',
         'format',
@@ -205,6 +205,7 @@ export class LocalStack {
         '-c',
         config,
       ]);
+      classes.ended(true);
     }
     return [...(this.kafkaSecurity?.jvmArgs ?? []), ...classPath, 'kafka.Kafka', config];
   }
@@ -263,7 +264,7 @@ queues {
   }
 
   private async s3(port: number, data: string): Promise<string[]> {
-    const [jar] = await readdir(path.join(this.jars, 's3'));
+    const jar = (await readdir(path.join(this.jars, 's3'))).find((name) => name.endsWith('.jar'));
     return [
       '-jar',
       path.join(this.jars, 's3', jar ?? ''),
