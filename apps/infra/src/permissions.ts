@@ -41,7 +41,8 @@ const dynamodb = (...actions: string[]) => actions.map((action) => `dynamodb:${a
 const ITEMS = ['GetItem', 'PutItem', 'UpdateItem', 'DeleteItem', 'Query'];
 
 /**
- * What each role may do: its calls, and no others. A test records the calls of whole runs and fails where one is not
+ * What each role may do: its calls, and no others. Who reads objects of a bucket may list it, so that S3 tells what is
+ * not there from what may not be seen. A test records the calls of whole runs and fails where one is not
  * here, or where one is here that nobody makes. `docs/operations.md` shows the same.
  */
 export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
@@ -64,6 +65,7 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   ],
   combiner: [
     { actions: dynamodb(...ITEMS), on: [runs] },
+    { actions: s3('ListBucket'), on: [bucket('source'), bucket('lake')] },
     { actions: s3('GetObject', 'GetObjectVersion'), on: objects('source') },
     { actions: s3('PutObject'), on: objects('intermediate') },
     { actions: s3('GetObject', 'PutObject'), on: objects('lake', 'songs/', 'users/') },
@@ -71,6 +73,7 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   ],
   validator: [
     { actions: dynamodb(...ITEMS), on: [runs] },
+    { actions: s3('ListBucket'), on: [bucket('source'), bucket('intermediate'), bucket('lake')] },
     { actions: s3('GetObject', 'GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
     { actions: s3('GetObject', 'PutObject'), on: objects('intermediate') },
     { actions: s3('GetObject', 'PutObject'), on: objects('lake', 'quarantine/') },
@@ -97,7 +100,10 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   archiver: [
     { actions: dynamodb(...ITEMS, 'BatchGetItem'), on: [runs] },
     { actions: s3('GetObject', 'GetObjectVersion', 'DeleteObject'), on: objects('source', 'streams/') },
-    { actions: s3('ListBucket'), on: [bucket('archive'), bucket('intermediate')] },
+    {
+      actions: s3('ListBucket'),
+      on: [bucket('source'), bucket('intermediate'), bucket('lake'), bucket('archive')],
+    },
     { actions: s3('PutObject'), on: objects('archive') },
     { actions: s3('DeleteObject'), on: objects('intermediate') },
     { actions: s3('GetObject'), on: objects('lake', 'runs/') },

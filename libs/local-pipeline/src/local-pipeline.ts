@@ -174,7 +174,7 @@ export class LocalPipeline {
     delete process.env['AWS_PROFILE'];
     if (moto !== undefined) {
       const settings = await makeStack(moto, path.join(dir, 'cdk')).catch(stopServers);
-      Object.assign(env, settings, { ARRIVALS: arrivals, KPI_RUNNER: engine }); // moto runs no job of Glue
+      Object.assign(env, settings, { ARRIVALS: arrivals, KPI_RUNNER: engine }); // which are said by who starts it
     }
     const config = loadSettings(StoresConfig, env);
     const proxies =

@@ -8,8 +8,17 @@ export interface IamNeed {
   readonly on: string;
 }
 
-/** `body`: of a call that removes several objects, which names them. */
+/**
+ * `body`: of a call that removes several objects, which names them. Who reads objects must be allowed to list their
+ * bucket: otherwise S3 answers 403 for one that is not there, as for one that may not be seen.
+ */
 export function s3Needs(method: string, url: string, headers: IncomingHttpHeaders, body = ''): IamNeed[] {
+  const needs = ofCall(method, url, headers, body);
+  const read = needs.filter(({ action }) => /^s3:GetObject(Version)?$/.test(action));
+  return [...needs, ...read.map(({ on }) => ({ action: 's3:ListBucket', on: on.split('/')[0] ?? '' }))];
+}
+
+function ofCall(method: string, url: string, headers: IncomingHttpHeaders, body: string): IamNeed[] {
   const { pathname, searchParams } = new URL(url, 'http://s3');
   const [, bucket = '', ...rest] = decodeURIComponent(pathname).split('/');
   const key = rest.join('/');
