@@ -22,7 +22,7 @@ export function kafkaStatements(principal: Principal, { kafkaClusterArn }: Optio
     names.map((name) => `${kafkaClusterArn.replace(':cluster/', `:${kind}/`)}/${name}`);
   const kafka = (...actions: string[]) => actions.map((action) => `kafka-cluster:${action}`);
   const statements: [string[], string[]][] = [
-    [kafka('Connect', 'DescribeCluster', 'WriteDataIdempotently'), [kafkaClusterArn]],
+    [kafka('Connect'), [kafkaClusterArn]],
     [kafka('DescribeTopic', 'ReadData'), arns('topic', access.reads)],
     [kafka('DescribeTopic', 'WriteData'), arns('topic', access.writes)],
     [kafka('CreateTopic', 'DescribeTopic'), arns('topic', access.creates)],

@@ -96,7 +96,7 @@ describe('what the roles allow', () => {
       )}`,
       'streams/bad.csv': 'user_id,listen_time\n1,2\n',
     });
-    await kpis('release', late, '--wait').catch(() => undefined); // where its repetitions hold it
+    await kpis('release', late, '--wait'); // its repetitions hold it
     await kpis('retract', '--run', late, '--reason', 'a spec', '--dry-run');
     await kpis('retract', '--run', late, '--reason', 'a spec', '--wait');
     await kpis('restore', '--run', late, '--reason', 'a spec', '--wait');
@@ -107,7 +107,8 @@ describe('what the roles allow', () => {
     await failsAndGoesOn();
     await forgets();
     await pipeline.replaceService('sensor', { LISTENS_KEEP_DAYS: '3650' });
-    for (const command of ['status', 'runs', 'events']) await musicKpis(pipeline, command);
+    for (const command of ['runs', 'events']) await kpis(command);
+    await musicKpis(pipeline, 'status'); // exit code 1, too, where the run has a dead letter
     await musicKpis(pipeline, 'replay', '--list'); // exit code 1: one run was begun again without its letter
     for (const [command = '', ...more] of [
       ['top-genres'],
