@@ -1,10 +1,11 @@
-// node .ci/with-cluster.mjs CLUSTER COMMAND …: brings the cluster of a folder up, gives it the images, and runs a
-// command with it as the current context. The folder has `up`, which prints its KUBECONFIG, and `load-image`.
+// node .ci/with-cluster.mjs CLUSTER COMMAND …: brings the cluster of a folder up, gives it the images, those of a newer
+// release (NEWER_TAG) too, and runs a command with it as the current context. The folder has `up`, which prints its
+// KUBECONFIG, and `load-image`.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { IMAGES } from '../tools/image-names.mjs';
+import { IMAGES, STAGES } from '../tools/image-names.mjs';
 import { run } from '../tools/set-up.mjs';
 
 const [cluster, command, ...args] = process.argv.slice(2);
@@ -32,9 +33,13 @@ function bringUp() {
 
 function loadImages() {
   const dir = mkdtempSync(path.join(tmpdir(), 'music-images-'));
-  for (const name of IMAGES) {
-    const image = `docker.io/music/${name}:dev`;
-    const tar = path.join(dir, `${name}.tar`);
+  const newer = process.env.NEWER_TAG;
+  const images = [
+    ...IMAGES.map((name) => `docker.io/music/${name}:dev`),
+    ...(newer === undefined ? [] : STAGES.map((name) => `docker.io/music/${name}:${newer}`)),
+  ];
+  for (const image of images) {
+    const tar = path.join(dir, 'image.tar');
     process.stdout.write(`loading ${image} …\n`);
     run('buildah', ['push', '--quiet', image, `docker-archive:${tar}:${image}`], { quiet: true });
     run(path.join(cluster, 'load-image'), [tar], { quiet: true });

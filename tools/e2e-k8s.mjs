@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { root, setUp } from './set-up.mjs';
 
-setUp({ stack: false, build: false, prometheus: true });
+setUp({ stack: false, build: false, prometheus: true, helm: true });
 const { status } = spawnSync(
   'npx',
   ['jest', '--config', 'k8s/jest.e2e.config.cjs', '--forceExit', ...process.argv.slice(2)],

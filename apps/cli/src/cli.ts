@@ -1,6 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
 import { NoGlueRole, setUpGlueJob } from '@music/job-runners';
+import { setUpCatalog } from '@music/lake';
 import { recoverRuns } from '@music/reports';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
@@ -12,7 +13,7 @@ import { addKeyCommands } from './key-commands';
 import { addKpiCommands } from './kpi-commands';
 import { addRunCommands } from './run-commands';
 import { addStandingCommands } from './standing-commands';
-import { UsageError, positive } from './usage';
+import { UsageError, date, positive } from './usage';
 import { print, printJson, withStores } from './with-stores';
 
 interface SetUpOptions {
@@ -21,24 +22,29 @@ interface SetUpOptions {
   readonly glueWorkerType: string;
   readonly glueWorkers: number;
   readonly glueTimeout: number;
+  readonly catalog: boolean;
+  readonly catalogFrom: string;
   readonly patience: number;
   readonly json: boolean;
 }
 
-async function setUpGlue(
-  { objects }: Stores,
-  config: StoresConfig,
-  options: Omit<SetUpOptions, 'glue' | 'json' | 'patience'>,
-) {
+async function setUpGlue({ objects }: Stores, config: StoresConfig, options: SetUpOptions) {
   const client = new GlueClient(awsClient(config));
+  const { lakeBucket, glueJobName: jobName, glueDatabase: database } = config;
   try {
-    return await setUpGlueJob(client, objects, config.lakeBucket, {
-      jobName: config.glueJobName,
-      roleArn: options.glueRole,
-      workerType: options.glueWorkerType,
-      workers: options.glueWorkers,
-      timeoutMinutes: options.glueTimeout,
-    });
+    const job = options.glue
+      ? await setUpGlueJob(client, objects, lakeBucket, {
+          jobName,
+          roleArn: options.glueRole,
+          workerType: options.glueWorkerType,
+          workers: options.glueWorkers,
+          timeoutMinutes: options.glueTimeout,
+        })
+      : undefined;
+    const tables = options.catalog
+      ? await setUpCatalog(client, lakeBucket, { database, from: options.catalogFrom })
+      : undefined;
+    return { job, tables };
   } catch (error) {
     throw error instanceof NoGlueRole ? new UsageError(`${error.message}: --glue-role, or GLUE_ROLE_ARN`) : error;
   } finally {
@@ -88,14 +94,22 @@ export function cli(): Command {
     .option('--glue-worker-type <type>', 'with --glue: size of a worker', 'G.1X')
     .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)
     .option('--glue-timeout <minutes>', 'with --glue: longest time of a job run', positive, 120)
+    .option('--catalog', 'also make the lake a database of the Glue Data Catalog (GLUE_DATABASE), for Athena', false)
+    .option('--catalog-from <date>', 'with --catalog: the first day that queries look for', date, '2015-01-01')
     .addOption(patience())
     .option('--json', 'for programs', false)
-    .action(async ({ json, glue, patience: seconds, ...job }: SetUpOptions) =>
+    .action(async (options: SetUpOptions) =>
       withStores(async (stores, config) => {
-        const { created } = await patiently(seconds, () => setUp(stores, config));
+        const { created } = await patiently(options.patience, () => setUp(stores, config));
         const { takenBack, forgotten } = await recoverRuns(stores, config.lakeBucket);
-        const glueJob = glue ? await setUpGlue(stores, config, job) : undefined;
-        if (json) return printJson({ created, recovered: { taken_back: takenBack, forgotten }, glue_job: glueJob });
+        const { job, tables } = await setUpGlue(stores, config, options);
+        if (options.json)
+          return printJson({
+            created,
+            recovered: { taken_back: takenBack, forgotten },
+            glue_job: job,
+            catalog_tables: tables,
+          });
         const count = (names: readonly string[], what: string) =>
           `${names.length} ${what}${names.length > 0 && names.length < 5 ? ` (${names.join(', ')})` : ''}`;
         print(
@@ -106,7 +120,8 @@ export function cli(): Command {
             `${config.runsTable} had lost, and has from the lake again: ${takenBack} deliveries that were taken back, ` +
               `${forgotten} users who are forgotten`,
           );
-        if (glueJob !== undefined) print(`Glue job ${config.glueJobName}: ${glueJob}`);
+        if (job !== undefined) print(`Glue job ${config.glueJobName}: ${job}`);
+        for (const [name, done] of Object.entries(tables ?? {})) print(`table ${config.glueDatabase}.${name}: ${done}`);
       }),
     );
   program

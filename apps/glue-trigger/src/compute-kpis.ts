@@ -9,7 +9,7 @@ import {
   resultObjects,
 } from '@music/job-runners';
 import type { LeftOutDelivery, Provenance } from '@music/kpis';
-import { TurnIsOver, compactDays, finishCompactions, placeListens } from '@music/lake';
+import { TurnIsOver, compactDays, finishCompactions, placeListens, writeCurrentTables } from '@music/lake';
 import {
   type BatchVerdict,
   type Checks,
@@ -215,6 +215,15 @@ export class ComputeKpis extends StagePerformer {
     }
   }
 
+  /** For who reads the lake by SQL; the next run does it where this one cannot. */
+  private async tellCurrentTables(job: KpiJob, work: Work): Promise<void> {
+    try {
+      await writeCurrentTables(this.runtime.stores.objects, this.config.lakeBucket, job);
+    } catch (error) {
+      work.log.warn({ error: describeError(error) }, 'could not copy the current songs and users');
+    }
+  }
+
   private mayHold(run: Run): boolean {
     return isChecked(run) && this.checks.some(({ level }) => level === 'hold');
   }
@@ -273,6 +282,7 @@ export class ComputeKpis extends StagePerformer {
     await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
     this.published.delete(jobRunId);
     // Before the run moves on: from then on the turn to write the lake may be another run's.
+    if (job.dates.length > 0) await this.tellCurrentTables(job, work);
     await this.compact(summary, work);
     const published = messageOf(
       envelope(KpisPublished, 'glue-trigger', {

@@ -4,6 +4,7 @@ import { makeAlarms } from './alarms';
 import { makeArrivals } from './arrivals';
 import { bucketName, makeBuckets } from './buckets';
 import { logGroupName, makeKpiJob } from './kpi-job';
+import { makeLakeCatalog } from './lake-catalog';
 import { type Options, optionsOf } from './options';
 import type { Target } from './permissions';
 import { makeRoles } from './roles';
@@ -12,13 +13,17 @@ import { TABLE_NAMES, makeTables } from './tables';
 /** All that the pipeline needs of an account, but for the cluster and Kafka: those are a team's own. */
 export class MusicStack extends Stack {
   constructor(scope: Construct, id: string, props?: StackProps) {
-    super(scope, id, { description: 'Music streaming pipeline: buckets, tables, queue, job, roles, alarms', ...props });
+    super(scope, id, {
+      description: 'Music streaming pipeline: buckets, tables, queue, job, catalog, roles, alarms',
+      ...props,
+    });
     const options = optionsOf(this.node);
     const buckets = makeBuckets(this, options);
     const tables = makeTables(this);
     const arrivals = makeArrivals(this, options, buckets);
     const roles = makeRoles(this, options, (target) => this.arnOf(target, options));
     const job = makeKpiJob(this, options, buckets, roles['glue-job']);
+    const catalog = makeLakeCatalog(this, options, buckets);
     const alarms = makeAlarms(this, options, arrivals, job);
     this.tell({
       AWS_REGION: this.region,
@@ -33,6 +38,7 @@ export class MusicStack extends Stack {
       ARRIVAL_QUEUE_URL: arrivals.queue.queueUrl,
       KPI_RUNNER: 'glue',
       GLUE_JOB_NAME: job.ref,
+      GLUE_DATABASE: catalog.ref,
       ...(options.kafkaBrokers === undefined ? {} : { KAFKA_BROKERS: options.kafkaBrokers }),
       ...(options.kafkaClusterArn === undefined ? {} : { KAFKA_TLS: 'true', KAFKA_SASL_MECHANISM: 'aws-iam' }),
     });

@@ -18,6 +18,8 @@ export interface Options {
   readonly kafkaBrokers?: string;
   /** Class of the archive: ARCHIVE_STORAGE_CLASS. */
   readonly archiveStorageClass: string;
+  /** First day that queries of the lake look for, YYYY-MM-DD. */
+  readonly catalogFrom: string;
   /** Who is told of alarms. */
   readonly alarmEmail?: string;
 }
@@ -31,9 +33,10 @@ const PATTERN: Record<keyof Options, RegExp> = {
   kafkaClusterArn: /^arn:aws[a-z-]*:kafka:[a-z0-9-]+:\d{12}:cluster\/[^/]+\/[^/]+$/,
   kafkaBrokers: /^[^\s:,]+:\d+(,[^\s:,]+:\d+)*$/,
   archiveStorageClass: /^(GLACIER|DEEP_ARCHIVE|GLACIER_IR)$/,
+  catalogFrom: /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/,
   alarmEmail: /^[^@\s]+@[^@\s]+$/,
 };
-const DEFAULTS = { prefix: 'music', namespace: 'music', archiveStorageClass: 'GLACIER' };
+const DEFAULTS = { prefix: 'music', namespace: 'music', archiveStorageClass: 'GLACIER', catalogFrom: '2015-01-01' };
 
 /** Reads the options from an app's context. Throws with all that is wrong with them. */
 export function optionsOf(node: Node): Options {

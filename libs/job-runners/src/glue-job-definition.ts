@@ -2,14 +2,13 @@ import { createHash } from 'node:crypto';
 import {
   CreateJobCommand,
   type CreateJobCommandInput,
-  EntityNotFoundException,
   GetJobCommand,
   type GlueClient,
-  type Job,
   UpdateJobCommand,
   WorkerType,
 } from '@aws-sdk/client-glue';
 import { LastingError } from '@music/errors';
+import { contains, unlessMissing } from '@music/lake';
 import type { ObjectStore } from '@music/storage';
 import script from '@music/glue/music_kpis.py';
 import { MODELS } from './kpi-models';
@@ -73,7 +72,7 @@ export async function setUpGlueJob(
   bucket: string,
   { jobName: Name, ...settings }: Omit<GlueJobSettings, 'roleArn'> & { readonly roleArn?: string },
 ): Promise<'created' | 'updated' | 'unchanged'> {
-  const there = await findJob(glue, Name);
+  const there = (await unlessMissing(glue.send(new GetJobCommand({ JobName: Name }))))?.Job;
   const roleArn = settings.roleArn ?? there?.Role;
   if (roleArn === undefined)
     throw new NoGlueRole(`there is no Glue job ${Name} yet: making it needs the role that it runs as`);
@@ -88,23 +87,4 @@ export async function setUpGlueJob(
   if (contains(there, definition)) return 'unchanged';
   await glue.send(new UpdateJobCommand({ JobName: Name, JobUpdate: definition }));
   return 'updated';
-}
-
-async function findJob(glue: GlueClient, JobName: string): Promise<Job | undefined> {
-  try {
-    return (await glue.send(new GetJobCommand({ JobName }))).Job;
-  } catch (error) {
-    if (error instanceof EntityNotFoundException) return undefined;
-    throw error;
-  }
-}
-
-/** Whether all that is wanted is there; what Glue adds of its own does not matter. */
-function contains(there: unknown, wanted: unknown): boolean {
-  if (typeof wanted !== 'object' || wanted === null) return there === wanted;
-  return (
-    typeof there === 'object' &&
-    there !== null &&
-    Object.entries(wanted).every(([key, value]) => contains((there as Record<string, unknown>)[key], value))
-  );
 }

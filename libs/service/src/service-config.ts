@@ -201,6 +201,10 @@ export class StoresConfig {
   @Matches(/^[A-Za-z0-9_.-]{1,255}$/)
   glueJobName: string = 'music-kpis';
 
+  @Setting('GLUE_DATABASE', 'database of the Glue Data Catalog that `music-kpis setup --catalog` makes of the lake')
+  @Matches(/^[a-z0-9_]{1,255}$/)
+  glueDatabase: string = 'music';
+
   @Setting('KPI_TIME_ZONE', 'IANA zone whose calendar days the KPIs are of; not to be changed once there is a lake')
   @IsTimeZone()
   kpiTimeZone: string = 'UTC';
