@@ -21,6 +21,6 @@ run(
 );
 run(
   'npx',
-  ['nx', 'test', 'faults', '--skip-nx-cache', '--output-style=stream-without-prefixes', ...process.argv.slice(2)],
+  ['nx', 'e2e', 'faults', '--skip-nx-cache', '--output-style=stream-without-prefixes', ...process.argv.slice(2)],
   { env: all },
 );

@@ -1,18 +1,33 @@
-// npm test: sets up what is missing, then runs all tests: two projects at a time, since many start servers, and the
-// suites of end-to-end each for itself, since one after the other they take longer than all others together. Prints
-// what each took, the longest first.
+// npm test: sets up what is missing, then runs all tests: one project more at a time than there are cores, since they
+// wait for much, and the suites of end-to-end and faults each for itself, since one after the other they take longer than
+// all others together. Prints what each took, the longest first.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { root, setUp } from './set-up.mjs';
 
-setUp({ queue: true, prometheus: true, moto: true });
-const suites = readdirSync(path.join(root, 'apps/end-to-end/src'))
-  .filter((file) => file.endsWith('.spec.ts'))
-  .map((file) => `e2e-each--src/${file}`);
+/** Of servers, services and Spark together. */
+const BYTES_A_PROJECT = 3 * 2 ** 30;
+
+setUp({ queue: true, prometheus: true, moto: true, spark: true });
+const suites = ['end-to-end', 'faults'].flatMap((app) =>
+  readdirSync(path.join(root, 'apps', app, 'src'))
+    .filter((file) => file.endsWith('.spec.ts'))
+    .map((file) => `e2e-each--src/${file}`),
+);
+const atOnce = Math.max(1, Math.min(availableParallelism() + 1, Math.floor(totalmem() / BYTES_A_PROJECT)));
 const began = Date.now();
-const args = ['run-many', '-t', 'test', ...suites, '--parallel=2', '--output-style=static', ...process.argv.slice(2)];
+const args = [
+  'run-many',
+  '-t',
+  'test',
+  ...suites,
+  `--parallel=${atOnce}`,
+  '--output-style=static',
+  ...process.argv.slice(2),
+];
 const nx = spawn('npx', ['nx', ...args], {
   cwd: root,
   stdio: ['inherit', 'pipe', 'inherit'],

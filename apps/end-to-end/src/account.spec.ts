@@ -1,8 +1,10 @@
 import path from 'node:path';
+import { GetTablesCommand, GlueClient } from '@aws-sdk/client-glue';
 import { dayReport, runReport } from '@music/reports';
-import { reference, LocalPipeline } from '@music/local-pipeline';
+import { lakeCatalog } from '@music/lake';
+import { reference, LocalPipeline, musicKpisPrints } from '@music/local-pipeline';
 import { until, workspaceRoot } from '@music/local-stack';
-import { setUp } from '@music/service';
+import { awsClient, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
 
 const SAMPLES = path.join(workspaceRoot(), 'samples');
@@ -18,6 +20,23 @@ describe('on the stack that the template makes', () => {
   it('set-up finds all that it needs', async () => {
     expect(await setUp(pipeline.stores, pipeline.config)).toEqual({ created: { buckets: [], tables: [], topics: [] } });
     expect(pipeline.config.sourceBucket).toBe('music-source-123456789012-us-east-1');
+  });
+
+  it('set-up makes the lake a database of the Glue Data Catalog, and brings it up to date', async () => {
+    const made = async (...args: string[]) =>
+      JSON.parse(await musicKpisPrints(pipeline, 'setup', '--catalog', '--json', ...args)).catalog_tables;
+    const all = (done: string) =>
+      Object.fromEntries(['listens', 'left_out', 'songs', 'users'].map((name) => [name, done]));
+    expect(await made()).toEqual(all('created'));
+    expect(await made()).toEqual(all('unchanged'));
+    expect(await made('--catalog-from', '2026-01-01')).toEqual({ ...all('unchanged'), listens: 'updated' });
+    const { lakeBucket, glueDatabase: database } = pipeline.config;
+    const glue = new GlueClient(awsClient(pipeline.config));
+    const { TableList = [] } = await glue.send(new GetTablesCommand({ DatabaseName: database }));
+    glue.destroy();
+    const { tables } = lakeCatalog(lakeBucket, { database, from: '2026-01-01' });
+    const byName = (a: { Name?: string }, b: { Name?: string }) => ((a.Name ?? '') < (b.Name ?? '') ? -1 : 1);
+    expect([...TableList].sort(byName)).toMatchObject([...tables].sort(byName));
   });
 
   it('files that arrive ring the sensor by the queue, and give the KPIs that are written down', async () => {

@@ -42,6 +42,33 @@ describe('the stack', () => {
     expect(template.toJSON()).toMatchSnapshot();
   });
 
+  it('has the lake as tables, of which Athena works out the days by itself', () => {
+    const lake = Object.keys(template.findResources('AWS::S3::Bucket')).find((name) => name.startsWith('Lake'));
+    const at = (below: string) => ({ 'Fn::Join': ['', ['s3://', { Ref: lake }, below]] });
+    const tables = Object.values(template.findResources('AWS::Glue::Table')).map(
+      ({ Properties }) => Properties.TableInput,
+    );
+    expect(tables.map(({ Name, StorageDescriptor: { Location } }) => [Name, Location]).sort()).toEqual([
+      ['left_out', at('/left_out/')],
+      ['listens', at('/listens/')],
+      ['songs', at('/songs/current/')],
+      ['users', at('/users/current/')],
+    ]);
+    const listens = tables.find(({ Name }) => Name === 'listens');
+    expect(listens.PartitionKeys).toMatchObject([{ Name: 'day', Type: 'string' }]);
+    expect(listens.Parameters).toEqual({
+      EXTERNAL: 'TRUE',
+      classification: 'parquet',
+      'projection.enabled': 'true',
+      'projection.day.type': 'date',
+      'projection.day.format': 'yyyy-MM-dd',
+      'projection.day.range': '2015-01-01,NOW+1DAYS',
+      'projection.day.interval': '1',
+      'projection.day.interval.unit': 'DAYS',
+      'storage.location.template': at('/listens/date=${day}/'),
+    });
+  });
+
   it('has buckets that are encrypted, private, spoken to over TLS, and kept', () => {
     const buckets = Object.values(template.findResources('AWS::S3::Bucket'));
     expect(buckets).toHaveLength(4);

@@ -32,7 +32,10 @@ export class Moto {
 
   /** What the AWS SDK and the services need to find it. */
   get env(): Record<string, string> {
-    const services = ['S3', 'DYNAMODB', 'SQS', 'CLOUDFORMATION'].map((name) => [`AWS_ENDPOINT_URL_${name}`, this.url]);
+    const services = ['S3', 'DYNAMODB', 'SQS', 'CLOUDFORMATION', 'GLUE'].map((name) => [
+      `AWS_ENDPOINT_URL_${name}`,
+      this.url,
+    ]);
     return {
       AWS_REGION: 'us-east-1',
       AWS_ACCESS_KEY_ID: 'local',
