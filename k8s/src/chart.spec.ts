@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -30,6 +31,11 @@ else
       });
       expect(byName(chart)).toEqual(byName(overlay));
       expect(overlay.length).toBeGreaterThan(25);
+    });
+
+    it('is one that Helm has nothing against', () => {
+      const { status, stdout } = spawnSync(HELM, ['lint', '--strict', path.join(root, CHART)], { encoding: 'utf8' });
+      expect([status, stdout]).toEqual([0, expect.stringContaining('0 chart(s) failed')]);
     });
 
     it('takes what `npm run infra -- settings` prints, as it is', () => {
