@@ -11,7 +11,7 @@ import { root, setUp } from './set-up.mjs';
 /** Of servers, services and Spark together. */
 const BYTES_A_PROJECT = 3 * 2 ** 30;
 
-setUp({ queue: true, prometheus: true, moto: true, spark: true });
+setUp({ queue: true, prometheus: true, moto: true });
 const suites = ['end-to-end', 'faults'].flatMap((app) =>
   readdirSync(path.join(root, 'apps', app, 'src'))
     .filter((file) => file.endsWith('.spec.ts'))

@@ -34,7 +34,9 @@ else
     });
 
     it('is one that Helm has nothing against', () => {
-      const { status, stdout } = spawnSync(HELM, ['lint', '--strict', path.join(root, CHART)], { encoding: 'utf8' });
+      const { status, stdout } = spawnSync(HELM as string, ['lint', '--strict', path.join(root, CHART)], {
+        encoding: 'utf8',
+      });
       expect([status, stdout]).toEqual([0, expect.stringContaining('0 chart(s) failed')]);
     });
 

@@ -128,7 +128,7 @@ export const PERMISSIONS: Record<Principal, readonly Permission[]> = {
   ],
   'glue-job': [
     { actions: s3('ListBucket'), on: [bucket('lake'), bucket('intermediate')] },
-    { actions: s3('GetObject'), on: objects('lake', 'listens/', 'songs/', 'users/', 'glue/', 'left_out/') },
+    { actions: s3('GetObject'), on: objects('lake', 'listens/', 'songs/', 'users/', 'glue/') },
     { actions: s3('GetObject', 'PutObject', 'DeleteObject'), on: objects('intermediate', 'runs/') },
     { actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], on: [{ kind: 'glue logs' }] },
   ],

@@ -65,7 +65,7 @@ export const LOCAL_SERVERS = ['own', 'compose', 'moto'] as const;
 
 /** What stands between the servers and those that call them. */
 export interface CallProxies {
-  /** What makes a caller, a stage or `cli`, use the proxies in place of the servers. */
+  /** What makes a caller, a stage, `cli` or `glue-job`, use the proxies in place of the servers; of no other, nothing. */
   env(caller: string): Record<string, string>;
   stop(): Promise<void>;
 }
@@ -198,6 +198,7 @@ export class LocalPipeline {
             stack.kafkaBehindProxy,
           )
         : undefined;
+    glue?.callThrough(proxies?.env('glue-job') ?? {});
     const stores = openStores(config, 'music-local', serviceLogger('local', 'silent'));
     const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies, moto, on === undefined);
     try {

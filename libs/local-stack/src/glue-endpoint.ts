@@ -65,7 +65,7 @@ export class GlueEndpoint {
   private constructor(
     private readonly server: Server,
     private readonly dir: string,
-    private readonly env: NodeJS.ProcessEnv,
+    private env: NodeJS.ProcessEnv,
     private readonly muchData: boolean,
   ) {}
 
@@ -104,6 +104,11 @@ export class GlueEndpoint {
 
   get url(): string {
     return `http://127.0.0.1:${(this.server.address() as { port: number }).port}`;
+  }
+
+  /** Has jobs find their servers elsewhere from now on. */
+  callThrough(env: Readonly<Record<string, string>>): void {
+    this.env = { ...this.env, ...env };
   }
 
   /** Does something wrong at the next call that it fits. */

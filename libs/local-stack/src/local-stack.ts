@@ -10,6 +10,7 @@ import { Kafka, logLevel } from 'kafkajs';
 import { Child } from './child-process';
 import { QUICK_START, SharedClasses } from './jvm';
 import { type KafkaSecurity, certificateOf, makeCertificate, tlsOf } from './kafka-security';
+import { PATIENCE_MS } from './until';
 import { workspaceRoot } from './workspace';
 
 export const SERVERS = ['kafka', 'dynamodb', 's3'] as const;
@@ -42,6 +43,8 @@ export interface LocalStackOptions {
 export class LocalStack {
   private readonly children = new Map<Server, Child>();
   private readonly ports = new Map<Server, number>();
+  /** Those that write an archive of their classes when they end. */
+  private readonly slowToStop = new Set<Child>();
 
   private constructor(
     readonly dir: string,
@@ -132,15 +135,17 @@ export class LocalStack {
       s3: () => this.s3(port, data),
       sqs: () => this.sqs(port, data),
     }[server]();
-    const classes = new SharedClasses(this.jars, server);
+    // DynamoDB Local halts, and so keeps no classes.
+    const classes = server === 'dynamodb' ? undefined : new SharedClasses(this.jars, server);
     const quick = server === 'dynamodb' && this.muchData ? [] : [QUICK_START];
-    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...classes.jvmArgs, ...args], {
+    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...(classes?.jvmArgs ?? []), ...args], {
       env: process.env,
       logFile: path.join(this.dir, `${server}.log`),
       cwd: data,
     });
     this.children.set(server, child);
-    void child.exited.then((how) => classes.ended(!how.includes('SIGKILL')));
+    if (classes?.isMaking === true) this.slowToStop.add(child);
+    void child.exited.then((how) => classes?.ended(!how.includes('SIGKILL')));
     await child.until(server === 'kafka' ? () => this.answersKafka(port) : () => answersHttp(port));
   }
 
@@ -151,7 +156,9 @@ export class LocalStack {
   }
 
   async stop(): Promise<void> {
-    await Promise.all([...this.children.values()].map((child) => child.stop(5_000)));
+    await Promise.all(
+      [...this.children.values()].map((child) => child.stop(this.slowToStop.has(child) ? PATIENCE_MS : 5_000)),
+    );
     if (this.ownsDir) await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
 
