@@ -354,9 +354,12 @@ function namesOfItsOwn(name: string): Record<string, string> {
 /** With them go what groups have read of them. */
 async function removeTopics(kafka: Kafka): Promise<void> {
   const admin = kafka.admin();
+  const ours = async () => (await admin.listTopics()).filter((topic) => topic.startsWith('music.'));
   await admin.connect();
   try {
-    await admin.deleteTopics({ topics: (await admin.listTopics()).filter((topic) => topic.startsWith('music.')) });
+    await admin.deleteTopics({ topics: await ours() });
+    // A broker goes on telling of them for a moment.
+    await until('the topics are gone', async () => (await ours()).length === 0);
   } finally {
     await admin.disconnect();
   }
