@@ -7,7 +7,7 @@ import path from 'node:path';
 import { GetObjectCommand } from '@aws-sdk/client-s3';
 import { Child } from './child-process';
 import { localS3 } from './clients';
-import { QUICK_START } from './jvm';
+import { QUICK_START, SharedClasses } from './jvm';
 import { workspaceRoot } from './workspace';
 
 /** What the endpoint does wrong, once, to the next call that it fits. */
@@ -218,6 +218,8 @@ export class GlueEndpoint {
     const args = Object.entries({ ...job.DefaultArguments, ...run.Arguments, '--JOB_NAME': job.Name }).flat();
     const root = workspaceRoot();
     run.JobRunState = 'RUNNING';
+    const classes = new SharedClasses(path.join(root, '.stack'), 'spark-job');
+    const java = [...(this.muchData ? [] : [QUICK_START]), ...classes.jvmArgs];
     run.process = Child.spawn(
       'spark',
       'spark-submit',
@@ -231,7 +233,7 @@ export class GlueEndpoint {
           path.join(root, 'glue', 'spark-defaults.conf'),
         ],
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
-        ...(this.muchData ? [] : ['--driver-java-options', QUICK_START]),
+        ...(java.length === 0 ? [] : ['--driver-java-options', java.join(' ')]),
         ...['--conf', `spark.local.dir=${dir}`],
         path.join(dir, 'script.py'),
         ...args,
@@ -239,6 +241,7 @@ export class GlueEndpoint {
       { env: this.env, logFile: path.join(this.dir, `${run.Id}.log`), cwd: dir },
     );
     const how = await run.process.exited;
+    classes.ended(how === 'exit code 0');
     await rm(dir, { recursive: true, force: true });
     if (run.JobRunState !== 'RUNNING') return;
     if (how === 'exit code 0') this.end(run, 'SUCCEEDED');
