@@ -2,7 +2,7 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type DayReport, type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
-import { LocalStack, PATIENCE_MS, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { labData } from '@music/testing';
 import { LocalPipeline } from '@music/local-pipeline';
 import { type Reference, reference } from '@music/local-pipeline';
@@ -14,19 +14,14 @@ const USERS = 'user_id,user_name,user_country\n1,Ada,France\n';
 const STREAM = 'user_id,track_id,listen_time\n1,t1,2024-06-25 10:00:00\n';
 
 let dir: string;
-let stack: LocalStack;
 beforeAll(async () => {
   dir = await mkdtemp(path.join(tmpdir(), 'pipeline-spec-'));
-  stack = await LocalStack.start();
 });
-afterAll(async () => {
-  await stack?.stop();
-  await rm(dir, { recursive: true });
-});
+afterAll(() => rm(dir, { recursive: true }));
 
 let pipeline: LocalPipeline;
 const start = async (env: Record<string, string> = {}) => {
-  pipeline = await LocalPipeline.start({ on: stack, env });
+  pipeline = await LocalPipeline.start({ env });
 };
 afterEach(() => pipeline.stop());
 

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type RunReport, dayReport, requestRun, runReport, waitForRun } from '@music/reports';
 import { versionOf } from '@music/runs';
-import { LocalStack, PATIENCE_MS, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, workspaceRoot } from '@music/local-stack';
 import { LocalPipeline } from '@music/local-pipeline';
 import { musicKpis } from '@music/local-pipeline';
 import { reference } from '@music/local-pipeline';
@@ -16,13 +16,8 @@ const HEADER = 'user_id,track_id,listen_time\n';
 
 describe('days, files and runs can be done again:', () => {
   let dir: string;
-  let stack: LocalStack;
   let pipeline: LocalPipeline;
 
-  beforeAll(async () => {
-    stack = await LocalStack.start();
-  });
-  afterAll(() => stack?.stop());
   beforeEach(async () => {
     dir = await mkdtemp(path.join(tmpdir(), 'reruns-spec-'));
   });
@@ -50,7 +45,7 @@ describe('days, files and runs can be done again:', () => {
   const listens = async (date = '2024-06-25') => (await dayReport(pipeline.stores.kpis, date))?.listen_count;
 
   it('a corrected catalogue is applied to old days by a backfill, without their files', async () => {
-    pipeline = await LocalPipeline.start({ on: stack });
+    pipeline = await LocalPipeline.start();
     await pipeline.load(SAMPLES);
     const first = await run();
     const before = await pipeline.stores.kpis.readDay('2026-03-02');
@@ -101,7 +96,7 @@ describe('days, files and runs can be done again:', () => {
   });
 
   it('a corrected file adds what is new in it; listens that were counted stay', async () => {
-    pipeline = await LocalPipeline.start({ on: stack });
+    pipeline = await LocalPipeline.start();
     await put({
       'songs/songs.csv': SONGS,
       'users/users.csv': USERS,
@@ -114,7 +109,7 @@ describe('days, files and runs can be done again:', () => {
   });
 
   it('files that an earlier run took are left, or taken again by force without counting twice', async () => {
-    pipeline = await LocalPipeline.start({ on: stack });
+    pipeline = await LocalPipeline.start();
     await put({
       'songs/songs.csv': SONGS,
       'users/users.csv': USERS,
@@ -136,7 +131,7 @@ describe('days, files and runs can be done again:', () => {
   });
 
   it('a file that was taken for a run, but is in no manifest of it, is taken by the next one', async () => {
-    pipeline = await LocalPipeline.start({ on: stack });
+    pipeline = await LocalPipeline.start();
     await put({
       'songs/songs.csv': SONGS,
       'users/users.csv': USERS,
@@ -150,7 +145,7 @@ describe('days, files and runs can be done again:', () => {
   });
 
   it('a rejected run goes on from the validator, and a failed one from where it is told to', async () => {
-    pipeline = await LocalPipeline.start({ on: stack, env: { ON_REJECTED_FILE: 'reject', WORK_ATTEMPTS: '1' } });
+    pipeline = await LocalPipeline.start({ env: { ON_REJECTED_FILE: 'reject', WORK_ATTEMPTS: '1' } });
     const rerun = async (runId: string, stage: string) => {
       const { code, out, err } = await kpis('rerun', runId, '--from-stage', stage, '--wait', '--json');
       return { code, err, report: out === '' ? undefined : (JSON.parse(out) as RunReport) };
@@ -187,7 +182,7 @@ describe('days, files and runs can be done again:', () => {
   });
 
   it('a run whose numbers were computed but not published is computed again when others have had their turn since', async () => {
-    pipeline = await LocalPipeline.start({ on: stack, env: { WORK_ATTEMPTS: '1' } });
+    pipeline = await LocalPipeline.start({ env: { WORK_ATTEMPTS: '1' } });
     await pipeline.replaceService('glue-trigger', { KPI_TABLE: 'not-there' });
     await put({
       'songs/songs.csv': SONGS,

@@ -8,7 +8,6 @@ import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
 import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
 import { loadDelivery } from '@music/storage';
-import type { Kafka } from 'kafkajs';
 import { makeStack } from './made-stack';
 import { fillFromSnapshot, unpackSnapshot } from './snapshot';
 import {
@@ -83,11 +82,6 @@ export interface LocalPipelineOptions {
    * Started here; those of `docker/compose.yaml`; or Kafka, and moto with the stack of apps/infra made on it.
    */
   readonly servers?: (typeof LOCAL_SERVERS)[number];
-  /**
-   * Servers that run already, and go on when the pipeline stops. It begins with empty topics, buckets and tables, so no
-   * other one may be on them meanwhile.
-   */
-  readonly on?: LocalStack;
   /** Kafka with TLS and a login. */
   readonly kafkaSecurity?: KafkaSecurity;
   /** Starts what stands between the servers and those that call them. */
@@ -121,7 +115,6 @@ export class LocalPipeline {
     readonly glue: GlueEndpoint | undefined,
     private readonly callProxies: CallProxies | undefined,
     private readonly moto: Moto | undefined,
-    private readonly ownsStack: boolean,
   ) {}
 
   /**
@@ -130,7 +123,6 @@ export class LocalPipeline {
    */
   static async start({
     servers: from = 'own',
-    on,
     engine = 'duckdb',
     kafkaSecurity,
     proxies: startProxies,
@@ -143,15 +135,16 @@ export class LocalPipeline {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-'));
     const unpacked = snapshot === undefined ? undefined : await unpackSnapshot(snapshot, dir, path.join(dir, 'stack'));
     const own = from === 'moto' ? (['kafka'] as const) : arrivals === 'sqs' ? ([...SERVERS, 'sqs'] as const) : SERVERS;
-    const startServers = () =>
-      LocalStack.start(own, path.join(dir, 'stack'), {
-        kafkaSecurity,
-        proxiedKafka: startProxies !== undefined,
-        muchData,
-      });
-    const stack = from === 'compose' ? undefined : (on ?? (await startServers()));
+    const stack =
+      from === 'compose'
+        ? undefined
+        : await LocalStack.start(own, path.join(dir, 'stack'), {
+            kafkaSecurity,
+            proxiedKafka: startProxies !== undefined,
+            muchData,
+          });
     const stopServers = async (error: unknown) => {
-      await Promise.all([on === undefined && stack?.stop(), moto?.stop()]);
+      await Promise.all([stack?.stop(), moto?.stop()]);
       throw error;
     };
     const moto = from === 'moto' ? await Moto.start(path.join(dir, 'stack')).catch(stopServers) : undefined;
@@ -168,7 +161,6 @@ export class LocalPipeline {
       ...API_DEFAULTS,
       ...(arrivals === 'off' ? {} : ARRIVAL_DEFAULTS),
       SCRATCH_DIR: path.join(dir, 'scratch'),
-      ...(on === undefined ? {} : namesOfItsOwn(path.basename(dir))),
       ...inherited,
       ...settings,
       ...endpoints,
@@ -200,9 +192,8 @@ export class LocalPipeline {
         : undefined;
     glue?.callThrough(proxies?.env('glue-job') ?? {});
     const stores = openStores(config, 'music-local', serviceLogger('local', 'silent'));
-    const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies, moto, on === undefined);
+    const pipeline = new LocalPipeline(dir, stack, env, config, stores, glue, proxies, moto);
     try {
-      if (on !== undefined) await removeTopics(stores.kafka);
       await setUp(pipeline.stores, config);
       if (unpacked !== undefined) await fillFromSnapshot(pipeline.stores, config, unpacked);
       if (glue !== undefined) await pipeline.setUpGlue();
@@ -333,34 +324,7 @@ export class LocalPipeline {
     this.sqs?.destroy();
     await this.callProxies?.stop();
     await this.glue?.stop();
-    await Promise.all([this.ownsStack && this.stack?.stop(), this.moto?.stop()]);
+    await Promise.all([this.stack?.stop(), this.moto?.stop()]);
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
-/** Buckets and tables that no pipeline before has used; `name`: of a folder that is new. */
-function namesOfItsOwn(name: string): Record<string, string> {
-  const suffix = name.toLowerCase();
-  return {
-    SOURCE_BUCKET: `source-${suffix}`,
-    INTERMEDIATE_BUCKET: `intermediate-${suffix}`,
-    LAKE_BUCKET: `lake-${suffix}`,
-    ARCHIVE_BUCKET: `archive-${suffix}`,
-    KPI_TABLE: `kpis-${suffix}`,
-    RUNS_TABLE: `runs-${suffix}`,
-  };
-}
-
-/** With them go what groups have read of them. */
-async function removeTopics(kafka: Kafka): Promise<void> {
-  const admin = kafka.admin();
-  const ours = async () => (await admin.listTopics()).filter((topic) => topic.startsWith('music.'));
-  await admin.connect();
-  try {
-    await admin.deleteTopics({ topics: await ours() });
-    // A broker goes on telling of them for a moment.
-    await until('the topics are gone', async () => (await ours()).length === 0);
-  } finally {
-    await admin.disconnect();
   }
 }
