@@ -1,6 +1,6 @@
 // npm run images [-- NAME …] [--tag dev]: builds the images with docker, podman or buildah, whichever is there.
-// … -- [NAME …] --newer TAG: instead, upon the images that are there, those of a release after this one, for the suite that
-// upgrades and goes back.
+// … -- [NAME …] --newer TAG: instead, upon the images that are there, those of a release after this one, for the suite
+// that upgrades and goes back.
 // IMAGE_BUILD_FLAGS: more arguments for the builder, for example --build-arg NODE_IMAGE=node@sha256:…
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

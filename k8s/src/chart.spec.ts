@@ -15,13 +15,15 @@ else
     it('is the overlay for AWS, but for what is named here', () => {
       const overlay = render('k8s/overlays/aws')
         .filter(({ kind }) => kind !== 'Namespace') // Helm makes it: --create-namespace
-        .map(({ ...manifest }) => {
+        .map((rendered) => {
+          const manifest = structuredClone(rendered);
           delete manifest['metadata'].namespace; // Helm's --namespace
           if (manifest['kind'] === 'Job') manifest['metadata'].name = 'setup'; // named by a hash, in both
           if (manifest['data']?.SETUP_IMAGE !== undefined) delete manifest['data'].SETUP_IMAGE; // only for that hash
           return unhashed(manifest);
         });
-      const chart = render(CHART).map((manifest) => {
+      const chart = render(CHART).map((rendered) => {
+        const manifest = structuredClone(rendered);
         if (manifest['kind'] === 'Job') manifest['metadata'].name = 'setup';
         // What kustomize does with the names of config maps: new settings start new pods.
         const { annotations = {} } = manifest['spec']?.template?.metadata ?? {};

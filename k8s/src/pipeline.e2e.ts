@@ -118,10 +118,15 @@ describe('on Kubernetes', () => {
     return report.seconds ?? NaN;
   }
 
+  /** What a topic has, by kcat: an event a line. */
+  async function linesOf(topic: string): Promise<string[]> {
+    const kcat = ['kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q'];
+    return (await pipeline.kubectl('exec', 'kafka-0', '--', ...kcat)).split('\n').filter(Boolean);
+  }
+
   /** A run's events of a topic. */
   async function eventsOf(topic: string, runId: string): Promise<{ data: { runId: string } }[]> {
-    const kcat = ['kcat', '-b', 'kafka:9092', '-t', `music.${topic}`, '-C', '-e', '-q'];
-    const lines = (await pipeline.kubectl('exec', 'kafka-0', '--', ...kcat)).split('\n').filter(Boolean);
+    const lines = await linesOf(topic);
     return lines.map((line) => JSON.parse(line)).filter(({ data }) => data.runId === runId);
   }
 
@@ -260,20 +265,7 @@ describe('on Kubernetes', () => {
       'kpis.published',
       'run.completed',
     ]) {
-      const out = await pipeline.kubectl(
-        'exec',
-        'kafka-0',
-        '--',
-        'kcat',
-        '-b',
-        'kafka:9092',
-        '-t',
-        `music.${topic}`,
-        '-C',
-        '-e',
-        '-q',
-      );
-      const [first = ''] = out.split('\n');
+      const [first = ''] = await linesOf(topic);
       expect(fromJson(first).topic).toBe(`music.${topic}`);
     }
   });

@@ -1,7 +1,7 @@
 import { GlueClient } from '@aws-sdk/client-glue';
 import { describeError } from '@music/errors';
 import { NoGlueRole, setUpGlueJob } from '@music/job-runners';
-import { setUpCatalog } from '@music/lake';
+import { CATALOG_FROM, setUpCatalog } from '@music/lake';
 import { recoverRuns } from '@music/reports';
 import { type Stores, type StoresConfig, WrongSettings, awsClient, setUp } from '@music/service';
 import { deliveryFiles, loadDelivery } from '@music/storage';
@@ -95,7 +95,7 @@ export function cli(): Command {
     .option('--glue-workers <n>', 'with --glue: how many workers', positive, 2)
     .option('--glue-timeout <minutes>', 'with --glue: longest time of a job run', positive, 120)
     .option('--catalog', 'also make the lake a database of the Glue Data Catalog (GLUE_DATABASE), for Athena', false)
-    .option('--catalog-from <date>', 'with --catalog: the first day that queries look for', date, '2015-01-01')
+    .option('--catalog-from <date>', 'with --catalog: the first day that queries look for', date, CATALOG_FROM)
     .addOption(patience())
     .option('--json', 'for programs', false)
     .action(async (options: SetUpOptions) =>

@@ -1,3 +1,4 @@
+import { CATALOG_FROM } from '@music/lake';
 import type { Node } from 'constructs';
 
 /** What a team may say about its stack: `-c name=value`, or cdk.context.json. */
@@ -36,7 +37,7 @@ const PATTERN: Record<keyof Options, RegExp> = {
   catalogFrom: /^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/,
   alarmEmail: /^[^@\s]+@[^@\s]+$/,
 };
-const DEFAULTS = { prefix: 'music', namespace: 'music', archiveStorageClass: 'GLACIER', catalogFrom: '2015-01-01' };
+const DEFAULTS = { prefix: 'music', namespace: 'music', archiveStorageClass: 'GLACIER', catalogFrom: CATALOG_FROM };
 
 /** Reads the options from an app's context. Throws with all that is wrong with them. */
 export function optionsOf(node: Node): Options {

@@ -80,13 +80,19 @@ env: {{ toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* Manifests that overlays have, too, as they are there, with labels: (list $ FILE). */ -}}
+{{- /* A manifest that overlays have, too, with labels: (list $ TEXT). */ -}}
+{{- define "music.labelled" -}}
+{{- $manifest := index . 1 | fromYaml }}
+{{- $labels := include "music.labels" (index . 0) | fromYaml }}
+{{- $_ := set $manifest.metadata "labels" (merge $labels ($manifest.metadata.labels | default dict)) }}
+{{- toYaml $manifest }}
+{{- end }}
+
+{{- /* All of a file: (list $ FILE). */ -}}
 {{- define "music.manifests" -}}
 {{- $ := index . 0 }}
 {{- range regexSplit "(?m)^---$" ($.Files.Get (index . 1)) -1 }}
-{{- $manifest := fromYaml . }}
-{{- $_ := set $manifest.metadata "labels" (merge (include "music.labels" $ | fromYaml) ($manifest.metadata.labels | default dict)) }}
 ---
-{{ toYaml $manifest }}
+{{ include "music.labelled" (list $ .) }}
 {{- end }}
 {{- end }}

@@ -7,6 +7,9 @@ export interface CatalogSettings {
   readonly from: string;
 }
 
+/** The first day, where nobody says another. */
+export const CATALOG_FROM = '2015-01-01';
+
 /** What a table of the Glue Data Catalog is made of; which of its fields are there is known. */
 export type LakeTable = TableInput & { readonly Name: string; readonly Parameters: Record<string, string> };
 

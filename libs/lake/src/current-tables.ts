@@ -1,5 +1,4 @@
-import type { StoredObject } from '@music/storage';
-import { type ObjectStore, mapLimited } from '@music/storage';
+import { type ObjectStore, type StoredObject, mapLimited } from '@music/storage';
 
 /** The tables of which the lake keeps Parquet of every content there was, and runs read one. */
 export type CurrentTable = 'songs' | 'users';

@@ -97,7 +97,7 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
       heartbeatInterval: Math.floor(this.options.sessionTimeoutMs / 10),
       rebalanceTimeout: 30_000,
       // An idle consumer asks twice a second; a heartbeat, which may have to wait for that, is still in time.
-      maxWaitTimeInMs: Math.min(600, this.options.sessionTimeoutMs / 5),
+      maxWaitTimeInMs: Math.min(600, Math.floor(this.options.sessionTimeoutMs / 5)),
       allowAutoTopicCreation: false,
       retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 10 },
     });
