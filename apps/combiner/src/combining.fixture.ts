@@ -37,14 +37,20 @@ export class Combining {
     private readonly stack: LocalStack,
     private readonly s3: S3Client,
     private readonly store: ObjectStore,
+    private readonly buckets: Readonly<Record<'source' | 'intermediate' | 'lake', string>>,
     private readonly scratch: string,
   ) {}
 
   static async start(): Promise<Combining> {
-    const stack = await LocalStack.start(['s3']);
+    const stack = await LocalStack.start(['s3'], { shared: true });
     const s3 = localS3(stack.env);
-    for (const Bucket of ['source', 'intermediate', 'lake']) await s3.send(new CreateBucketCommand({ Bucket }));
-    return new Combining(stack, s3, new ObjectStore(s3), await mkdtemp(path.join(tmpdir(), 'combining-')));
+    const buckets = {
+      source: stack.named('source'),
+      intermediate: stack.named('intermediate'),
+      lake: stack.named('lake'),
+    };
+    for (const Bucket of Object.values(buckets)) await s3.send(new CreateBucketCommand({ Bucket }));
+    return new Combining(stack, s3, new ObjectStore(s3), buckets, await mkdtemp(path.join(tmpdir(), 'combining-')));
   }
 
   async stop(): Promise<void> {
@@ -81,7 +87,7 @@ export class Combining {
     if (options.replacedBy !== undefined) for (const { key } of streams) await this.put(key, options.replacedBy);
     const combiner = new CombineBatch(
       store,
-      { intermediate: 'intermediate', lake: 'lake' },
+      this.buckets,
       {
         zones: options.zones ?? { source: 'UTC', kpi: 'UTC' },
         maxRowBytes: options.maxRowBytes ?? 2 ** 20,
@@ -141,9 +147,10 @@ export class Combining {
   }
 
   private async put(key: string, body: string | Buffer) {
-    await this.s3.send(new PutObjectCommand({ Bucket: 'source', Key: key, Body: body }));
-    const head = await this.store.head('source', key);
+    const { source: bucket } = this.buckets;
+    await this.s3.send(new PutObjectCommand({ Bucket: bucket, Key: key, Body: body }));
+    const head = await this.store.head(bucket, key);
     if (head === undefined) throw new Error('just written');
-    return { bucket: 'source', key, etag: head.etag, size: head.size };
+    return { bucket, key, etag: head.etag, size: head.size };
   }
 }

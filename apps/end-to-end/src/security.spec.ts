@@ -11,7 +11,11 @@ const SECRET = 'canary-secret-access-key-4711';
 describe('with TLS and a login at Kafka, and a secret key for AWS', () => {
   let pipeline: LocalPipeline;
   beforeAll(async () => {
-    pipeline = await LocalPipeline.start({ kafkaSecurity: scram(), env: { LOG_LEVEL: 'trace', WORK_ATTEMPTS: '2' } });
+    pipeline = await LocalPipeline.start({
+      kafkaSecurity: scram(),
+      unshared: true,
+      env: { LOG_LEVEL: 'trace', WORK_ATTEMPTS: '2' },
+    });
   });
   afterAll(() => pipeline?.stop());
 

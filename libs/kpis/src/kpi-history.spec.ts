@@ -32,13 +32,15 @@ const from = (version: number) => ({
 
 describe('music_kpis_table over time', () => {
   let stack: LocalStack;
+  let TableName: string;
   let dynamo: DynamoDBDocumentClient;
   let kpis: KpiTable;
   let history: KpiHistory;
   const calls: string[] = [];
 
   beforeAll(async () => {
-    stack = await LocalStack.start(['dynamodb']);
+    stack = await LocalStack.start(['dynamodb'], { shared: true });
+    TableName = stack.named('kpis');
     const client = localDynamoDB(stack.env);
     client.middlewareStack.add(
       (next, { commandName }) =>
@@ -49,15 +51,15 @@ describe('music_kpis_table over time', () => {
       { step: 'initialize' },
     );
     dynamo = DynamoDBDocumentClient.from(client);
-    await client.send(new CreateTableCommand(kpiTable('kpis')));
-    kpis = new KpiTable(dynamo, 'kpis');
-    history = new KpiHistory(dynamo, 'kpis', kpis);
+    await client.send(new CreateTableCommand(kpiTable(TableName)));
+    kpis = new KpiTable(dynamo, TableName);
+    history = new KpiHistory(dynamo, TableName, kpis);
     for (const [i, date] of ['2024-06-24', '2024-06-25', '2024-06-27'].entries())
       await kpis.publish(dayOf(date), from(i + 1));
     // Claimed for its first publishing, and not published.
     await dynamo.send(
       new UpdateCommand({
-        TableName: 'kpis',
+        TableName,
         Key: { date: '2024-06-28', kpi: 'day' },
         UpdateExpression: 'SET claimed_by_version = :v',
         ExpressionAttributeValues: { ':v': 9 },
@@ -110,10 +112,10 @@ describe('music_kpis_table over time', () => {
       listen_count: 1,
       version,
     });
-    await dynamo.send(new PutCommand({ TableName: 'kpis', Item: rank(1, 4) }));
+    await dynamo.send(new PutCommand({ TableName, Item: rank(1, 4) }));
     const reading = history.topGenres('2024-06-27', '2024-06-27', 2);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    for (const n of [2, 3, 4, 5]) await dynamo.send(new PutCommand({ TableName: 'kpis', Item: rank(n, 4) }));
+    for (const n of [2, 3, 4, 5]) await dynamo.send(new PutCommand({ TableName, Item: rank(n, 4) }));
     expect((await reading).map(({ rank: of, version }) => [of, version])).toEqual([
       [1, 4],
       [2, 4],

@@ -46,12 +46,12 @@ describe('music_kpis_table', () => {
   let kpis: KpiTable;
   let n = 0;
   beforeAll(async () => {
-    stack = await LocalStack.start(['dynamodb']);
+    stack = await LocalStack.start(['dynamodb'], { shared: true });
     dynamo = DynamoDBDocumentClient.from(localDynamoDB(stack.env));
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {
-    const name = `kpis-${(n += 1)}`;
+    const name = stack.named(`kpis-${(n += 1)}`);
     await dynamo.send(new CreateTableCommand(kpiTable(name)));
     kpis = new KpiTable(dynamo, name);
   });

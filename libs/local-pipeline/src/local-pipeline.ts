@@ -6,7 +6,16 @@ import { SQSClient, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { STAGES, type Stage } from '@music/events';
 import { setUpGlueJob } from '@music/job-runners';
 import type { RunState } from '@music/runs';
-import { type Stores, StoresConfig, awsClient, loadSettings, openStores, serviceLogger, setUp } from '@music/service';
+import {
+  type Stores,
+  StoresConfig,
+  awsClient,
+  loadSettings,
+  openStores,
+  serviceLogger,
+  setUp,
+  settingsOf,
+} from '@music/service';
 import { loadDelivery } from '@music/storage';
 import { makeStack } from './made-stack';
 import { fillFromSnapshot, unpackSnapshot } from './snapshot';
@@ -92,6 +101,8 @@ export interface LocalPipelineOptions {
   readonly arrivals?: 'off' | 'poll' | 'sqs';
   /** Whether the API, and the page, are served, too; on loopback, to whoever asks. */
   readonly api?: boolean;
+  /** Nobody else uses the servers: they can be stopped, and buckets and tables have their usual names. */
+  readonly unshared?: boolean;
   /** What an earlier pipeline left: see `saveSnapshot`. */
   readonly snapshot?: string;
   /** Settings of the services. */
@@ -129,6 +140,7 @@ export class LocalPipeline {
     muchData = false,
     arrivals = 'off',
     api = false,
+    unshared = false,
     snapshot,
     env: settings = {},
   }: LocalPipelineOptions = {}): Promise<LocalPipeline> {
@@ -138,10 +150,12 @@ export class LocalPipeline {
     const stack =
       from === 'compose'
         ? undefined
-        : await LocalStack.start(own, path.join(dir, 'stack'), {
+        : await LocalStack.start(own, {
+            dir: path.join(dir, 'stack'),
             kafkaSecurity,
             proxiedKafka: startProxies !== undefined,
             muchData,
+            shared: !unshared && !muchData && unpacked === undefined, // a snapshot is put where the servers have their files
           });
     const stopServers = async (error: unknown) => {
       await Promise.all([stack?.stop(), moto?.stop()]);
@@ -162,6 +176,7 @@ export class LocalPipeline {
       ...(arrivals === 'off' ? {} : ARRIVAL_DEFAULTS),
       SCRATCH_DIR: path.join(dir, 'scratch'),
       ...inherited,
+      ...(stack?.sharing === true && namesOn(stack)),
       ...settings,
       ...endpoints,
       ARRIVALS: arrivals,
@@ -327,4 +342,14 @@ export class LocalPipeline {
     await Promise.all([this.stack?.stop(), this.moto?.stop()]);
     await rm(this.dir, { recursive: true, force: true, maxRetries: 3 });
   }
+}
+
+/** Settings that give buckets and tables names that nobody else on a stack has. */
+function namesOn(stack: LocalStack): Record<string, string> {
+  const usual = { ...new StoresConfig() } as unknown as Record<string, string>;
+  return Object.fromEntries(
+    settingsOf(StoresConfig)
+      .filter(({ env }) => /_(BUCKET|TABLE)$/.test(env))
+      .map(({ env, property }) => [env, stack.named(usual[property] ?? '')]),
+  );
 }

@@ -6,6 +6,7 @@ export * from './local-stack';
 export * from './moto';
 export * from './prometheus';
 export * from './s3-notification';
+export { SHARED_SERVERS } from './shared-servers';
 export * from './token-endpoint';
 export * from './until';
 export * from './workspace';

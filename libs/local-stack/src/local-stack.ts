@@ -10,6 +10,7 @@ import { Kafka, logLevel } from 'kafkajs';
 import { Child } from './child-process';
 import { QUICK_START, SharedClasses } from './jvm';
 import { type KafkaSecurity, certificateOf, makeCertificate, tlsOf } from './kafka-security';
+import { SHARED_SERVERS, type SharedServers, sharedServers } from './shared-servers';
 import { PATIENCE_MS } from './until';
 import { workspaceRoot } from './workspace';
 
@@ -31,12 +32,16 @@ interface ProxiedKafka {
 }
 
 export interface LocalStackOptions {
+  /** Where servers keep their data, which stay there; without it a folder that goes with the stack. */
+  readonly dir?: string;
   /** How clients of Kafka log in; without it they do not. */
   readonly kafkaSecurity?: KafkaSecurity;
   /** Kafka has a second listener, for a proxy. */
   readonly proxiedKafka?: boolean;
   /** A DynamoDB that starts slower and is quicker with very many items. */
   readonly muchData?: boolean;
+  /** Whether servers will do that others use at the same time, where there are some; in them, names are by `named`. */
+  readonly shared?: boolean;
 }
 
 /** Kafka, DynamoDB and S3 as processes on free ports of loopback, with their data in one folder. */
@@ -45,11 +50,13 @@ export class LocalStack {
   private readonly ports = new Map<Server, number>();
   /** Those that write an archive of their classes when they end. */
   private readonly slowToStop = new Set<Child>();
+  private readonly mark = randomBytes(4).toString('hex');
 
   private constructor(
     readonly dir: string,
     private readonly jars: string,
     private readonly ownsDir: boolean,
+    private readonly shared: SharedServers,
     /** Kafka speaks TLS and wants a login. */
     private readonly kafkaSecurity: KafkaSecurity | undefined,
     private readonly proxiedKafka: ProxiedKafka | undefined,
@@ -58,8 +65,7 @@ export class LocalStack {
 
   static async start(
     servers: readonly Server[] = SERVERS,
-    dir?: string,
-    { kafkaSecurity, proxiedKafka = false, muchData = false }: LocalStackOptions = {},
+    { dir, kafkaSecurity, proxiedKafka = false, muchData = false, shared = false }: LocalStackOptions = {},
   ): Promise<LocalStack> {
     const jars = path.join(workspaceRoot(), '.stack');
     for (const server of servers) {
@@ -72,13 +78,14 @@ export class LocalStack {
       dir ?? (await mkdtemp(path.join(tmpdir(), 'music-stack-'))),
       jars,
       dir === undefined,
+      shared ? sharedServers() : {},
       kafkaSecurity,
       proxiedKafka ? { brokerPort: await freePort(), proxyPort: await freePort() } : undefined,
       muchData,
     );
     await mkdir(stack.dir, { recursive: true });
     try {
-      await Promise.all(servers.map((server) => stack.startServer(server)));
+      await Promise.all(servers.map((server) => stack.take(server)));
       return stack;
     } catch (error) {
       await stack.stop();
@@ -121,6 +128,27 @@ export class LocalStack {
       env['ARRIVAL_QUEUE_URL'] = `${env['AWS_ENDPOINT_URL_SQS']}/000000000000/${ARRIVALS}`;
     }
     return env;
+  }
+
+  /** The servers of this stack that others can share. */
+  get toShare(): SharedServers {
+    return Object.fromEntries(SHARED_SERVERS.map((server) => [server, this.ports.get(server)]));
+  }
+
+  /** Whether some of the servers are not its own. */
+  get sharing(): boolean {
+    return this.ports.size > this.children.size;
+  }
+
+  /** A name for a bucket or a table that nobody else on these servers has. */
+  named(name: string): string {
+    return this.sharing ? `${name}-${this.mark}` : name;
+  }
+
+  private async take(server: Server): Promise<void> {
+    const port = this.shared[server];
+    if (port === undefined) await this.startServer(server);
+    else this.ports.set(server, port);
   }
 
   /** Starts a server, or starts it again at its old port: Kafka and S3 with their old data, DynamoDB with none. */
@@ -194,6 +222,7 @@ export class LocalStack {
           'group.initial.rebalance.delay.ms': 0,
           'group.min.session.timeout.ms': 1_000, // tests that kill members do not wait for long
           'auto.create.topics.enable': false,
+          'metadata.max.idle.interval.ms': 0, // with one node nobody waits for its records that say nothing
         })
           .map(([key, value]) => `${key}=${value}\n`)
           .join(''),

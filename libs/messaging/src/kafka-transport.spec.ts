@@ -67,14 +67,15 @@ describe('the way over Kafka', () => {
   };
 
   beforeAll(async () => {
-    stack = await LocalStack.start(['kafka', 'dynamodb']);
+    stack = await LocalStack.start(['kafka', 'dynamodb'], { shared: true });
     kafka = kafkaClient({ brokers: [stack.brokers], clientId: 'spec', tls: false, callTimeoutMs: 60_000 }, silent);
     const created = await ensureTopics(kafka, topicSpecs(2), { factor: 1, minInSync: 1 });
     expect(created).toContain(RunRequested.topic);
     expect(await ensureTopics(kafka, topicSpecs(2), { factor: 1, minInSync: 1 })).toEqual([]);
+    const table = stack.named('runs');
     const dynamo = localDynamoDB(stack.env);
-    await ensureTable(dynamo, pipelineRunsTable('runs'));
-    runs = new RunStore(DynamoDBDocumentClient.from(dynamo), 'runs');
+    await ensureTable(dynamo, pipelineRunsTable(table));
+    runs = new RunStore(DynamoDBDocumentClient.from(dynamo), table);
     startTransport();
     await until('the transport is ready', () => transport.ready);
   });

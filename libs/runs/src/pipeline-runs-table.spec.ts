@@ -6,18 +6,20 @@ describe('ensureTable', () => {
   let stack: LocalStack;
   let dynamo: DynamoDBClient;
   beforeAll(async () => {
-    stack = await LocalStack.start(['dynamodb']);
+    stack = await LocalStack.start(['dynamodb'], { shared: true });
     dynamo = localDynamoDB(stack.env);
   });
   afterAll(() => stack.stop());
 
   it('makes a table that is not there, once', async () => {
-    expect(await ensureTable(dynamo, pipelineRunsTable('new'))).toEqual(['new']);
-    expect(await ensureTable(dynamo, pipelineRunsTable('new'))).toEqual([]);
+    const name = stack.named('new');
+    expect(await ensureTable(dynamo, pipelineRunsTable(name))).toEqual([name]);
+    expect(await ensureTable(dynamo, pipelineRunsTable(name))).toEqual([]);
   });
 
   it('adds an index to a table that was made without, filled with what it holds', async () => {
-    const { GlobalSecondaryIndexes: _, ...without } = pipelineRunsTable('old');
+    const TableName = stack.named('old');
+    const { GlobalSecondaryIndexes: _, ...without } = pipelineRunsTable(TableName);
     const AttributeDefinitions = without.AttributeDefinitions?.filter(({ AttributeName }) =>
       ['pk', 'sk'].includes(AttributeName ?? ''),
     );
@@ -28,17 +30,17 @@ describe('ensureTable', () => {
       list: { S: 'run' },
       requestedAt: { S: '2026-03-01T00:00:00Z' },
     };
-    await dynamo.send(new PutItemCommand({ TableName: 'old', Item }));
+    await dynamo.send(new PutItemCommand({ TableName, Item }));
     // Two set-ups at once: both have the index in the end, and no other. Where the two requests meet, DynamoDB Local
     // takes the second as well, and then both tell that they made it.
     const made = await Promise.all([
-      ensureTable(dynamo, pipelineRunsTable('old')),
-      ensureTable(dynamo, pipelineRunsTable('old')),
+      ensureTable(dynamo, pipelineRunsTable(TableName)),
+      ensureTable(dynamo, pipelineRunsTable(TableName)),
     ]);
-    expect([...new Set(made.flat())]).toEqual(['old/runs_by_time']);
+    expect([...new Set(made.flat())]).toEqual([`${TableName}/runs_by_time`]);
     const { Items } = await dynamo.send(
       new QueryCommand({
-        TableName: 'old',
+        TableName,
         IndexName: 'runs_by_time',
         KeyConditionExpression: '#list = :run',
         ExpressionAttributeNames: { '#list': 'list' },

@@ -11,6 +11,9 @@ export interface ServerCall {
   readonly needs: readonly IamNeed[];
 }
 
+/** The usual name of a bucket or table on servers that are shared: see LocalStack.named. */
+const usualName = (name: string): string => name.replace(/-[0-9a-f]{8}$/, '');
+
 // ---- S3
 
 const READS = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -22,7 +25,7 @@ export function s3Call(method: string, url: string, headers: IncomingHttpHeaders
   const operation = s3Operation(method, key.join('') === '', searchParams, headers['x-amz-copy-source'] !== undefined);
   return {
     server: 's3',
-    name: `${operation} ${[bucket, ...kindOf(key)].join('/')}`,
+    name: `${operation} ${[usualName(bucket), ...kindOf(key)].join('/')}`,
     changes: !READS.has(method),
     needs: s3Needs(method, url, headers, body),
   };
@@ -80,7 +83,7 @@ export function dynamoCall(target: string, body: string): ServerCall {
     Object.entries(item).map(([action, write]) => `${action} ${describeWrite(write)}`),
   );
   const what = writes === undefined ? undefined : [...new Set(writes)].join(' + '); // a page of items is named like one item
-  const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).join())}`;
+  const name = `${operation} ${what ?? (sent.RequestItems === undefined ? describeWrite(sent) : Object.keys(sent.RequestItems).map(usualName).join())}`;
   return {
     server: 'dynamodb',
     name: name.trim(),
@@ -99,7 +102,7 @@ function describeWrite({
   const changed = UpdateExpression.replaceAll(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name)
     .replaceAll(/\s*=\s*(:\w+|if_not_exists\([^)]*\)[^,]*)/g, '')
     .replaceAll(/ :\w+/g, '');
-  return `${itemKind(Key ?? Item) ?? TableName} ${changed}`.trim();
+  return `${itemKind(Key ?? Item) ?? usualName(TableName)} ${changed}`.trim();
 }
 
 /**

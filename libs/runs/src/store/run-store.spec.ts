@@ -28,12 +28,12 @@ describe('pipeline_runs', () => {
   let n = 0;
 
   beforeAll(async () => {
-    stack = await LocalStack.start(['dynamodb']);
+    stack = await LocalStack.start(['dynamodb'], { shared: true });
     client = localDynamoDB(stack.env);
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {
-    const table = `runs-${(n += 1)}`;
+    const table = stack.named(`runs-${(n += 1)}`);
     await ensureTable(client, pipelineRunsTable(table));
     store = new RunStore(
       DynamoDBDocumentClient.from(client, { marshallOptions: { removeUndefinedValues: true } }),
