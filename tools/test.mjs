@@ -1,4 +1,4 @@
-// npm test: sets up what is missing, then runs all tests: twice as many projects at a time as there are cores, since they
+// npm test: sets up what is missing, then runs all tests: one project more at a time than there are cores, since they
 // wait for much, and the suites of end-to-end and faults each for itself, since one after the other they take longer than
 // all others together. Prints what each took, the longest first.
 import { spawn } from 'node:child_process';
@@ -17,7 +17,7 @@ const suites = ['end-to-end', 'faults'].flatMap((app) =>
     .filter((file) => file.endsWith('.spec.ts'))
     .map((file) => `e2e-each--src/${file}`),
 );
-const atOnce = Math.max(1, Math.min(2 * availableParallelism(), Math.floor(totalmem() / BYTES_A_PROJECT)));
+const atOnce = Math.max(1, Math.min(availableParallelism() + 1, Math.floor(totalmem() / BYTES_A_PROJECT)));
 const began = Date.now();
 const { servers, shared } = await startSharedServers();
 const args = [

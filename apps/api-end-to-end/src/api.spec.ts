@@ -423,7 +423,7 @@ describe('the API', () => {
           '5',
         ]);
       }
-      expect((await pipeline.readiness(child)).says).toContain('music_kpis_table cannot be reached');
+      expect((await pipeline.readiness(child)).says).toContain(`${pipeline.config.kpiTable} cannot be reached`);
       expect((await lost.get('/v1/dead-letters')).status).toBe(503);
       await child.stop();
     });

@@ -66,7 +66,7 @@ describe('the page', () => {
     page.on('console', (message) => {
       if (
         message.type() === 'error' &&
-        !/status of (401|404|409|503)|ERR_CONNECTION_REFUSED|ERR_INCOMPLETE/.test(message.text())
+        !/status of (401|404|409|503)|ERR_CONNECTION_(REFUSED|RESET)|ERR_INCOMPLETE/.test(message.text())
       )
         faults.push(`${route}: ${message.text()}`);
     });

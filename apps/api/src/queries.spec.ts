@@ -38,22 +38,15 @@ const VIEWS: readonly (readonly [route: string, most: number])[] = [
 
 describe('what a view asks DynamoDB', () => {
   let stack: LocalStack;
-  let config: ReturnType<typeof loadApiConfig>;
   let stores: Stores;
   let app: INestApplication;
   let url: string;
   const calls: string[] = [];
 
   beforeAll(async () => {
-    stack = await LocalStack.start(['dynamodb'], { shared: true });
+    stack = await LocalStack.start(['dynamodb']);
     Object.assign(process.env, stack.env);
-    config = loadApiConfig({
-      KAFKA_BROKERS: 'localhost:1',
-      KPI_TABLE: stack.named('kpis'),
-      RUNS_TABLE: stack.named('runs'),
-      LOG_LEVEL: 'silent',
-      API_RATE_LIMIT: '100000',
-    });
+    const config = loadApiConfig({ KAFKA_BROKERS: 'localhost:1', LOG_LEVEL: 'silent', API_RATE_LIMIT: '100000' });
     const logger = serviceLogger('api', 'silent');
     stores = openStores(config, 'api', logger);
     for (const table of [kpiTable(config.kpiTable), pipelineRunsTable(config.runsTable)])
@@ -105,7 +98,7 @@ describe('what a view asks DynamoDB', () => {
         sql_version: 's',
         songs_version: 'x',
       });
-    const runs = new RunStore(DynamoDBDocumentClient.from(stores.dynamo), config.runsTable);
+    const runs = new RunStore(DynamoDBDocumentClient.from(stores.dynamo), 'pipeline_runs');
     const addRun = (n: number) =>
       runs.createRun(
         { runId: `scheduled__${dayBefore(n)}`, logicalDate: dayBefore(n), immediately: false },

@@ -22,7 +22,8 @@ describe('music-kpis', () => {
   const json = async (...args: string[]) => JSON.parse((await kpis(...args, '--json')).out);
 
   beforeAll(async () => {
-    pipeline = await LocalPipeline.start({ env: { RETRY_DELAYS_SECONDS: '0.1' } });
+    // The README's statements name the tables as they are called by default.
+    pipeline = await LocalPipeline.start({ unshared: true, env: { RETRY_DELAYS_SECONDS: '0.1' } });
     await pipeline.load(SAMPLES);
   });
   afterAll(() => pipeline.stop());

@@ -25,6 +25,7 @@ describe('start and stop', () => {
 
   const says = (child: Child, text: string) =>
     until(`${child.name} says "${text}"`, async () => (await faulty.pipeline.readiness(child)).says.includes(text));
+  const noTable = () => `${faulty.pipeline.config.runsTable} cannot be reached`;
   const isReady = (child: Child) =>
     until(`${child.name} is ready`, async () => (await faulty.pipeline.readiness(child)).ready);
   const completes = async (delivery: Delivery) => {
@@ -37,10 +38,9 @@ describe('start and stop', () => {
     for (const server of SERVERS) await faulty.proxies.down(server);
     for (const stage of STAGES) for (const child of pipeline.children(stage)) child.kill('SIGKILL');
     const children = STAGES.map((stage) => pipeline.spawnService(stage));
-    for (const child of children)
-      await says(child, 'not ready: no member of its Kafka group, pipeline_runs cannot be reached');
+    for (const child of children) await says(child, `not ready: no member of its Kafka group, ${noTable()}`);
     await faulty.proxies.up('kafka');
-    for (const child of children) await says(child, 'not ready: pipeline_runs cannot be reached');
+    for (const child of children) await says(child, `not ready: ${noTable()}`);
     await faulty.proxies.up('s3');
     await faulty.proxies.up('dynamodb');
     for (const child of children) await isReady(child);
@@ -77,8 +77,7 @@ describe('start and stop', () => {
     const { pipeline } = faulty;
     const children = STAGES.flatMap((stage) => pipeline.children(stage));
     await faulty.proxies.down(server);
-    for (const child of children)
-      await says(child, server === 'kafka' ? 'no member of its Kafka group' : 'pipeline_runs cannot be reached');
+    for (const child of children) await says(child, server === 'kafka' ? 'no member of its Kafka group' : noTable());
     await faulty.proxies.up(server);
     await completes(await faulty.deliver());
     for (const child of children) await isReady(child);

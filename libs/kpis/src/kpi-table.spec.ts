@@ -45,13 +45,14 @@ describe('music_kpis_table', () => {
   let dynamo: DynamoDBDocumentClient;
   let kpis: KpiTable;
   let n = 0;
+  let name: string;
   beforeAll(async () => {
     stack = await LocalStack.start(['dynamodb'], { shared: true });
     dynamo = DynamoDBDocumentClient.from(localDynamoDB(stack.env));
   });
   afterAll(() => stack.stop());
   beforeEach(async () => {
-    const name = stack.named(`kpis-${(n += 1)}`);
+    name = stack.named(`kpis-${(n += 1)}`);
     await dynamo.send(new CreateTableCommand(kpiTable(name)));
     kpis = new KpiTable(dynamo, name);
   });
@@ -133,7 +134,7 @@ describe('music_kpis_table', () => {
       return dynamo.send(command as never);
     }) as never;
     const genres = Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`genre ${i}`, 100 - i]));
-    const table = new KpiTable(slow, `kpis-${n}`);
+    const table = new KpiTable(slow, name);
     expect(await table.publish(day(genres), from(1))).toBe('published');
     expect(throttled).toBeGreaterThan(6);
     expect(await kpis.genres('2024-06-25')).toHaveLength(60);
@@ -143,7 +144,7 @@ describe('music_kpis_table', () => {
       const reasons = [{ Code: 'None' }, { Code: 'ValidationError' }];
       throw new TransactionCanceledException({ message: 'no', $metadata: {}, CancellationReasons: reasons });
     }) as never;
-    await expect(new KpiTable(broken, `kpis-${n}`).publish(day(genres), from(2))).rejects.toThrow('no');
+    await expect(new KpiTable(broken, name).publish(day(genres), from(2))).rejects.toThrow('no');
   });
 });
 
