@@ -20,7 +20,7 @@ const BATCHES = 14;
 const ROWS_A_FILE = 26_000; // above 1 MiB, so that each is a batch of its own
 const IDLE_RSS_MIB = 165;
 /** CI has a short form; of its shorter runs the start of two pods, some 20 s, is a larger share. */
-const SCALED = process.env['CI'] === undefined ? { batches: 200, faster: 1.7 } : { batches: 60, faster: 1.2 };
+const SCALED = process.env['CI'] === undefined ? { batches: 200, faster: 1.7 } : { batches: 40, faster: 1.2 };
 const COMBINER_CPU = '200m';
 const UPGRADE_BATCHES = 60; // of which some are left when pods of another release have started, twice
 // What arrives waits for the steps that ask for its run; one step has it ask by itself.

@@ -26,6 +26,8 @@ export class TurnIsOver extends Error {
 }
 
 const DAYS_AT_ONCE = 8;
+/** Of a day. */
+const COPIES_AT_ONCE = 4;
 
 /**
  * Puts a run's listens into the lake, in place of what an earlier attempt of the run left there. Objects of one day are
@@ -76,11 +78,11 @@ export async function placeListens(
       const found = earlier === undefined ? [] : await lakeDay(store, bucket, date, runId);
       const there = new Map(found.map((object) => [object.key, object]));
       const { copied, written } = dayOf(date);
-      for (const object of copied) {
+      await mapLimited(copied, COPIES_AT_ONCE, async (object) => {
         const key = `${prefix}${nameOf(object)}.parquet`;
         if (there.get(key)?.size !== object.size) await store.copy(object, bucket, key);
         there.delete(key);
-      }
+      });
       for (const [i, file] of written.entries()) {
         const key = `${prefix}by-day-${i}.parquet`;
         await store.upload(bucket, key, file);

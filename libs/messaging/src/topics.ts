@@ -1,5 +1,10 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { TopicSpec } from '@music/events';
-import type { Kafka } from 'kafkajs';
+import type { Admin, Kafka } from 'kafkajs';
+
+/** A topic that was made is known to all brokers a moment later. */
+const KNOWN_WITHIN_MS = 60_000;
+const NOT_YET = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE']);
 
 export interface Replication {
   readonly factor: number;
@@ -20,7 +25,7 @@ export async function ensureTopics(
     const missing = specs.filter(({ topic }) => !there.has(topic));
     if (missing.length > 0) {
       await admin.createTopics({
-        waitForLeaders: true,
+        waitForLeaders: false, // kafkajs gives up where a broker does not know a topic yet
         topics: missing.map(({ topic, partitions, retentionMs, maxMessageBytes }) => ({
           topic,
           numPartitions: partitions,
@@ -32,9 +37,27 @@ export async function ensureTopics(
           ],
         })),
       });
+      await untilKnown(
+        admin,
+        missing.map(({ topic }) => topic),
+      );
     }
     return missing.map(({ topic }) => topic);
   } finally {
     await admin.disconnect();
+  }
+}
+
+/** Waits until topics that were made have leaders; throws what the brokers say of them where they have none in time. */
+async function untilKnown(admin: Admin, topics: string[]): Promise<void> {
+  const deadline = Date.now() + KNOWN_WITHIN_MS;
+  for (;;) {
+    try {
+      await admin.fetchTopicMetadata({ topics });
+      return;
+    } catch (error) {
+      if (!NOT_YET.has((error as { type?: string }).type ?? '') || Date.now() > deadline) throw error;
+      await pause(100);
+    }
   }
 }
