@@ -24,8 +24,8 @@ export interface Row {
   /** Whether it is measured against one DuckDB process, and its numbers compared with that one's. */
   readonly withFloor?: boolean;
   /**
-   * Whether S3 gets very many bytes, DynamoDB very many items, or Spark very many rows: then they are started for
-   * throughput, as AWS's own are, and not to start soon.
+   * Whether DynamoDB gets very many items, or Spark very many rows: then they are started for throughput, as AWS's own
+   * are, and not to start soon.
    */
   readonly muchData?: boolean;
   readonly figures: readonly Figure[];

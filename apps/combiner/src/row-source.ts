@@ -44,12 +44,11 @@ export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
     first: (most) => ({ ...source, from: `(SELECT * FROM ${from} LIMIT ${most})` }),
     numbered: (where) => {
       const condition = where(source);
-      if (condition === undefined) return { ...source, from: `(SELECT *, row_number() OVER () AS place FROM ${from})` };
-      // Values of rows that are left out are dropped before rows are numbered, which would copy them.
-      const values = [...rows.columns.map((_, i) => `c${i}`), 'extra', 'filename'];
-      const kept = values.map((value) => `CASE WHEN wanted THEN ${value} END AS ${value}`).join(', ');
-      const numbered = `SELECT ${kept}, wanted, row_number() OVER () AS place FROM (SELECT *, ${condition} AS wanted FROM ${from})`;
-      return { ...source, from: `(SELECT * EXCLUDE (wanted) FROM (${numbered}) WHERE wanted)` };
+      const numbered = `SELECT *, row_number() OVER () AS place FROM ${from}`;
+      return {
+        ...source,
+        from: `(SELECT * FROM (${numbered})${condition === undefined ? '' : ` WHERE ${condition}`})`,
+      };
     },
   };
   return source;
