@@ -56,8 +56,14 @@ async function untilKnown(admin: Admin, topics: string[]): Promise<void> {
       await admin.fetchTopicMetadata({ topics });
       return;
     } catch (error) {
-      if (!NOT_YET.has((error as { type?: string }).type ?? '') || Date.now() > deadline) throw error;
+      if (!isNotYet(error) || Date.now() > deadline) throw error;
       await pause(100);
     }
   }
+}
+
+/** kafkajs asks a few times by itself, and then throws what the brokers said as the cause. */
+function isNotYet(error: unknown): boolean {
+  const { type, cause } = error as { type?: string; cause?: { type?: string } };
+  return NOT_YET.has(type ?? cause?.type ?? '');
 }
