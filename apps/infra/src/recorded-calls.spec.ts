@@ -72,10 +72,10 @@ describe('what the roles allow', () => {
     return run;
   };
   const newest = async () => (await pipeline.stores.runs.listRuns(1))[0]?.runId ?? '';
-  /** New files, the run that they ask for by the queue, and its end. */
-  async function arrives(files: Record<string, string>): Promise<string> {
+  /** A new file, the run that it asks for by the queue, and its end. One file: of two, the first may ask alone. */
+  async function arrives(name: string, text: string): Promise<string> {
     const before = await newest();
-    await pipeline.putTexts(files);
+    await pipeline.putTexts({ [`streams/${name}.csv`]: text });
     await until('a run is asked for', async () => (await newest()) !== before);
     const runId = await newest();
     await ended(runId);
@@ -90,20 +90,20 @@ describe('what the roles allow', () => {
     await ended(await newest());
     await pipeline.replaceService('glue-trigger', { KPI_RUNNER: 'duckdb' }); // the calls of Glue were made
     // Of a day that nothing is left of when it is taken back, too.
-    const late = await arrives({
-      'streams/other-day.csv': `${HEADER}u0001,trk0001,2026-03-05 10:00:00\n`,
-      'streams/late.csv': `${HEADER}goes,trk0001,${DAY} 23:59:58\nu0001,trk0001,${DAY} 23:59:57\ngoes,trk0001,no time\n${`u0002,trk0002,${DAY} 23:00:00\nu0002,trk0002,${DAY} 23:00:01\n`.repeat(
-        20,
-      )}`,
-      'streams/bad.csv': 'user_id,listen_time\n1,2\n',
-    });
+    await arrives('bad', 'user_id,listen_time\n1,2\n');
+    const repeated = `u0002,trk0002,${DAY} 23:00:00\nu0002,trk0002,${DAY} 23:00:01\n`.repeat(20);
+    const late = await arrives(
+      'late',
+      `${HEADER}u0001,trk0001,2026-03-05 10:00:00\ngoes,trk0001,${DAY} 23:59:58\n` +
+        `u0001,trk0001,${DAY} 23:59:57\ngoes,trk0001,no time\n${repeated}`,
+    );
     await kpis('release', late, '--wait'); // its repetitions hold it
     await kpis('retract', '--run', late, '--reason', 'a spec', '--dry-run');
     await kpis('retract', '--run', late, '--reason', 'a spec', '--wait');
     await kpis('restore', '--run', late, '--reason', 'a spec', '--wait');
     await kpis('backfill', '--from', DAY, '--to', DAY, '--dry-run');
     await kpis('backfill', '--from', DAY, '--to', DAY, '--wait');
-    const held = await arrives({ 'streams/held.csv': `${HEADER}${`u0001,trk0001,${DAY} 23:59:57\n`.repeat(9)}` });
+    const held = await arrives('held', `${HEADER}${`u0001,trk0001,${DAY} 23:59:57\n`.repeat(9)}`);
     await kpis('discard', held, '--reason', 'a spec', '--wait');
     await failsAndGoesOn();
     await forgets();
@@ -126,7 +126,7 @@ describe('what the roles allow', () => {
   /** New listens whose run fails at its end. */
   async function fails(rows: string): Promise<string> {
     await pipeline.replaceService('archiver', { ARCHIVE_BUCKET: 'not-there' });
-    const failed = await arrives({ [`streams/fails-${(failures += 1)}.csv`]: `${HEADER}${rows}` });
+    const failed = await arrives(`fails-${(failures += 1)}`, `${HEADER}${rows}`);
     await pipeline.replaceService('archiver');
     needs.get('archiver')?.forEach((need, key, all) => need.on.startsWith('not-there') && all.delete(key));
     return failed;
