@@ -130,14 +130,13 @@ class KpiJob:
 
     def write_summary(self, dates: list[str], began: float) -> None:
         report = self.model("run_report").first().asDict()
-        unreadable = self.column("SELECT COUNT(*) FROM songs WHERE duration_ms IS NULL")[0]
-        song_rows = self.column("SELECT COUNT(*) FROM songs")[0]
+        song_rows, durations = self.spark.sql("SELECT COUNT(*), COUNT(duration_ms) FROM songs").first()
         self.files.write(
             f"{self.result}/summary.json",
             {
                 "dates": dates,
                 **report,
-                "unreadable_durations": unreadable,
+                "unreadable_durations": song_rows - durations,
                 "song_rows": song_rows,
                 "left_out_runs": len(self.left_out),
                 "sql_version": self.sql_version(),
@@ -210,9 +209,6 @@ class KpiJob:
 
     def view(self, name: str, rows: DataFrame) -> None:
         rows.createOrReplaceTempView(name)
-
-    def column(self, sql: str) -> list:
-        return [row[0] for row in self.spark.sql(sql).collect()]
 
 
 class ByDay:

@@ -6,8 +6,17 @@ import type { ObjectRef } from '@music/events';
 import type { BatchEvidence, ErasedState, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
 import { type ObjectStore, ensureRoom } from '@music/storage';
 import { ulid } from 'ulid';
+import { allEnded } from './all-ended';
 import { SeenTables, combineTable } from './combine-table';
-import { type FetchOptions, type Fetched, type ParquetColumn, fetchAhead, fetchFile, groupFiles } from './fetch-file';
+import {
+  type AtOnce,
+  type FetchOptions,
+  type Fetched,
+  type ParquetColumn,
+  fetchAhead,
+  fetchFile,
+  groupFiles,
+} from './fetch-file';
 import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
 import type { Reading } from './reading';
 
@@ -15,10 +24,10 @@ export interface CombineLimits {
   readonly engine: DuckDBLimits;
   /** Larger files are not read. Bytes. */
   readonly maxFileBytes: number;
-  /** Files that are read by one statement: how many, and of how many bytes together. */
-  readonly together: { readonly files: number; readonly bytes: number };
+  /** Files that are read by one statement. */
+  readonly together: AtOnce;
   /** Files that are fetched while others are read. */
-  readonly ahead: { readonly files: number; readonly bytes: number };
+  readonly ahead: AtOnce;
 }
 
 /** What is not to come back, and the key of the hashes, where there are any. */
@@ -87,19 +96,21 @@ export class CombineBatch {
       const fetched = fetchAhead(files, this.limits.ahead, (file) =>
         fetchFile(this.store, 'streams', file, path.join(dir, `${file.file}.rows`), options),
       );
-      const tables =
-        batch === 0
-          ? await this.combineTables(open, manifest, dir, { ...options, openForgotten, got: () => progress() })
-          : {};
-      const listens =
+      const combineListens = async () =>
         files.length === 0
           ? { files: [], parts: [] }
-          : await this.combineStreams(await open(), manifest, files, fetched, prefix, dir, {
+          : this.combineStreams(await open(), manifest, files, fetched, prefix, dir, {
               signal,
               got,
               reading,
               forgotten: await openForgotten?.(await open()),
             });
+      const [tables, listens] = await allEnded([
+        batch === 0
+          ? this.combineTables(open, manifest, dir, { ...options, openForgotten, got: () => progress() })
+          : {},
+        combineListens(),
+      ]);
       const evidence: BatchEvidence = {
         runId: manifest.runId,
         batch,
@@ -139,12 +150,18 @@ export class CombineBatch {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
     await engine.run(CREATE_BAD);
-    const options = { reading, forgotten, frozenAt: manifest.frozenAt, beside: await engine.beside() };
+    const options = {
+      reading,
+      forgotten,
+      frozenAt: manifest.frozenAt,
+      beside: [await engine.beside(), await engine.beside()],
+    };
     let placed = Promise.resolve();
     try {
       const sizes = new Map(files.map(({ file, size }) => [file, size]));
       let groups = 0;
-      for await (const group of groupFiles(fetched, this.limits.together)) {
+      const stored = files.map(({ size }) => size);
+      for await (const group of groupFiles(fetched, stored, this.limits.together)) {
         signal.throwIfAborted();
         const read = await readListens(engine, group, path.join(dir, `group-${groups}`), options);
         groups += 1;
@@ -216,18 +233,20 @@ export class CombineBatch {
       readonly openForgotten: ((engine: Engine) => Promise<Forgotten>) | undefined;
     },
   ): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
+    const beside = async () => (await open()).beside();
     const tables = async (kind: 'songs' | 'users') => {
       const seen: TableEvidence[] = [];
       for (const [file, object] of manifest[kind].entries())
         seen.push(
-          await combineTable(open, this.store, this.buckets.lake, kind, { ...object, file }, dir, {
+          await combineTable(beside, this.store, this.buckets.lake, kind, { ...object, file }, dir, {
             ...options,
             seen: this.seen,
           }),
         );
       return seen;
     };
-    return { songs: await tables('songs'), users: await tables('users') };
+    const [songs, users] = await allEnded([tables('songs'), tables('users')]);
+    return { songs, users };
   }
 }
 

@@ -6,12 +6,12 @@ import { Injectable } from '@nestjs/common';
 import { CombineBatch } from './combine-batch';
 import { CombinerConfig } from './combiner.config';
 
-const AHEAD = { files: 8, bytes: 128 * 2 ** 20 };
+const AHEAD = { files: 8, bytes: 128 * 2 ** 20, firstBytes: 32 * 2 ** 20 };
 /**
- * Two or three statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the
+ * Three or four statements a batch: the next files are fetched meanwhile, and what comes out is large enough for the
  * lake.
  */
-const TOGETHER = { files: 500, bytes: 128 * 2 ** 20 };
+const TOGETHER = { files: 500, bytes: 128 * 2 ** 20, firstBytes: 32 * 2 ** 20 };
 
 /** Combines one batch and says so, once. */
 @Injectable()

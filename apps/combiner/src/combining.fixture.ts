@@ -99,8 +99,8 @@ export class Combining {
       {
         engine: ENGINE,
         maxFileBytes: options.maxFileBytes ?? 10 ** 9,
-        together: { files: options.filesTogether ?? 100, bytes: 10 ** 9 },
-        ahead: { files: 3, bytes: 10 ** 9 },
+        together: { files: options.filesTogether ?? 100, bytes: 10 ** 9, firstBytes: 10 ** 9 },
+        ahead: { files: 3, bytes: 10 ** 9, firstBytes: 10 ** 9 },
       },
       this.scratch,
     );

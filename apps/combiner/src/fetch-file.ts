@@ -252,21 +252,29 @@ function describeForm(form: Form, packing: Packing | undefined, delimiter: Delim
   return parts.join(', ');
 }
 
+/** How much is done at once: so many files, of so many bytes together. */
+export interface AtOnce {
+  readonly files: number;
+  readonly bytes: number;
+  /** Bytes before anything is there, so that the first file comes soon. */
+  readonly firstBytes: number;
+}
+
 /**
  * Fetches files, in order, with the next few under way while one is worked on: as many as come to so many bytes, or
  * one. The first are begun at once. All have ended when it has.
  */
 export function fetchAhead<F extends { readonly size: number }>(
   files: readonly F[],
-  most: { readonly files: number; readonly bytes: number },
+  most: AtOnce,
   fetch: (file: F) => Promise<Fetched>,
 ): AsyncGenerator<Fetched> {
   const under: { readonly fetched: Promise<Fetched>; readonly size: number }[] = [];
   let next = 0;
   let bytes = 0;
-  const more = () => {
+  const more = (limit: number) => {
     for (let file = files[next]; file !== undefined; file = files[next]) {
-      if (under.length >= most.files || (under.length > 0 && bytes + file.size > most.bytes)) return;
+      if (under.length >= most.files || (under.length > 0 && bytes + file.size > limit)) return;
       const fetched = fetch(file);
       fetched.catch(() => undefined); // awaited in its turn
       under.push({ fetched, size: file.size });
@@ -274,14 +282,14 @@ export function fetchAhead<F extends { readonly size: number }>(
       next += 1;
     }
   };
-  more();
+  more(most.firstBytes);
   return (async function* () {
     try {
       for (let first = under[0]; first !== undefined; first = under[0]) {
         const fetched = await first.fetched;
         under.shift();
         bytes -= first.size;
-        more();
+        more(most.bytes);
         yield fetched;
       }
     } finally {
@@ -292,31 +300,41 @@ export function fetchAhead<F extends { readonly size: number }>(
 
 /**
  * Parts files, in order, into groups that are read by one statement: with the same header, so many and of so many
- * bytes, or one alone. A statement takes time to be planned, and what it reads comes out as few, large objects.
+ * bytes, or one alone. A statement takes time to be planned, and what it reads comes out as few, large objects; but the
+ * first one begins as soon as there is something to do, and none waits for a file that cannot be in it. `sizes`: of the
+ * files as they are stored.
  */
 export async function* groupFiles(
   files: AsyncIterable<Fetched>,
-  most: { readonly files: number; readonly bytes: number },
+  sizes: readonly number[],
+  most: AtOnce,
 ): AsyncGenerator<Fetched[]> {
   let group: Fetched[] = [];
   let bytes = 0;
+  let seen = 0;
+  let limit = most.firstBytes;
   const kindOf = ({ form, delimiter, names, types, plain, evidence }: Fetched) =>
     JSON.stringify([form, delimiter, names, types, plain, form === 'csv' ? evidence.columns : []]);
+  const close = () => {
+    const closed = group;
+    group = [];
+    bytes = 0;
+    limit = most.bytes;
+    return closed;
+  };
   for await (const file of files) {
     const [first] = group;
     const fits =
       first !== undefined &&
       [first, file].every(({ readable, sequential }) => readable && !sequential) &&
       group.length < most.files &&
-      bytes + file.size <= most.bytes &&
+      bytes + file.size <= limit &&
       kindOf(first) === kindOf(file);
-    if (!fits && group.length > 0) {
-      yield group;
-      group = [];
-      bytes = 0;
-    }
+    if (!fits && group.length > 0) yield close();
     group.push(file);
     bytes += file.size;
+    seen += 1;
+    if (bytes + (sizes[seen] ?? 0) > limit) yield close();
   }
   if (group.length > 0) yield group;
 }

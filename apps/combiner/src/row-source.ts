@@ -116,5 +116,5 @@ function readLines(
 
 export const dropMalformed = `DROP TABLE IF EXISTS ${MALFORMED}; DROP TABLE IF EXISTS ${MALFORMED}_scan`;
 /** Forms without lines that cannot be read have none. */
-export const createMalformed = `CREATE TABLE IF NOT EXISTS ${MALFORMED} (scan_id UBIGINT, file_id UBIGINT, line UBIGINT);
-  CREATE TABLE IF NOT EXISTS ${MALFORMED}_scan (scan_id UBIGINT, file_id UBIGINT, file_path VARCHAR)`;
+export const createMalformed = `CREATE TEMP TABLE IF NOT EXISTS ${MALFORMED} (scan_id UBIGINT, file_id UBIGINT, line UBIGINT);
+  CREATE TEMP TABLE IF NOT EXISTS ${MALFORMED}_scan (scan_id UBIGINT, file_id UBIGINT, file_path VARCHAR)`;

@@ -235,6 +235,7 @@ export class GlueEndpoint {
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
         ...(java.length === 0 ? [] : ['--driver-java-options', java.join(' ')]),
         ...['--conf', `spark.local.dir=${dir}`],
+        ...['--conf', 'spark.sql.shuffle.partitions=32'], // Spark's 200 are for more than two cores
         path.join(dir, 'script.py'),
         ...args,
       ],
