@@ -4,9 +4,8 @@ import { type DuckDBLimits, Engine, text } from '@music/duckdb';
 import { type ErasureKey, Forgotten } from '@music/erasure';
 import type { ObjectRef } from '@music/events';
 import type { BatchEvidence, ErasedState, FileEvidence, ListensPart, Manifest, TableEvidence, Work } from '@music/runs';
-import { type ObjectStore, ensureRoom } from '@music/storage';
+import { type ObjectStore, ensureRoom, mapLimited } from '@music/storage';
 import { ulid } from 'ulid';
-import { allEnded } from './all-ended';
 import { SeenTables, combineTable } from './combine-table';
 import {
   type AtOnce,
@@ -17,7 +16,7 @@ import {
   fetchFile,
   groupFiles,
 } from './fetch-file';
-import { CREATE_BAD, type ListensFile, readListens } from './read-listens';
+import { CREATE_BAD, type ListensFile, type ReadOptions, readListens } from './read-listens';
 import type { Reading } from './reading';
 
 export interface CombineLimits {
@@ -105,17 +104,17 @@ export class CombineBatch {
               reading,
               forgotten: await openForgotten?.(await open()),
             });
-      const [tables, listens] = await allEnded([
+      const tables =
         batch === 0
           ? this.combineTables(open, manifest, dir, { ...options, openForgotten, got: () => progress() })
-          : {},
-        combineListens(),
-      ]);
+          : undefined;
+      const listens = combineListens();
+      await Promise.allSettled([tables, listens]); // both have ended before the engine is closed
       const evidence: BatchEvidence = {
         runId: manifest.runId,
         batch,
-        ...listens,
-        ...tables,
+        ...(await listens),
+        ...(await tables),
         ...(hashes.length === 0 ? {} : { forgotten: hashes.length }),
       };
       return await this.store.putJson(this.buckets.intermediate, `${prefix}evidence.json`, evidence);
@@ -150,7 +149,7 @@ export class CombineBatch {
     const evidence: FileEvidence[] = [];
     const parts: Promise<ListensPart>[] = [];
     await engine.run(CREATE_BAD);
-    const options = {
+    const options: ReadOptions = {
       reading,
       forgotten,
       frozenAt: manifest.frozenAt,
@@ -160,8 +159,7 @@ export class CombineBatch {
     try {
       const sizes = new Map(files.map(({ file, size }) => [file, size]));
       let groups = 0;
-      const stored = files.map(({ size }) => size);
-      for await (const group of groupFiles(fetched, stored, this.limits.together)) {
+      for await (const group of groupFiles(fetched, files, this.limits.together)) {
         signal.throwIfAborted();
         const read = await readListens(engine, group, path.join(dir, `group-${groups}`), options);
         groups += 1;
@@ -233,8 +231,9 @@ export class CombineBatch {
       readonly openForgotten: ((engine: Engine) => Promise<Forgotten>) | undefined;
     },
   ): Promise<Pick<BatchEvidence, 'songs' | 'users'>> {
-    const beside = async () => (await open()).beside();
-    const tables = async (kind: 'songs' | 'users') => {
+    const [songs = [], users = []] = await mapLimited(['songs', 'users'] as const, 2, async (kind) => {
+      let engine: Promise<Engine> | undefined;
+      const beside = () => (engine ??= open().then((first) => first.beside()));
       const seen: TableEvidence[] = [];
       for (const [file, object] of manifest[kind].entries())
         seen.push(
@@ -244,8 +243,7 @@ export class CombineBatch {
           }),
         );
       return seen;
-    };
-    const [songs, users] = await allEnded([tables('songs'), tables('users')]);
+    });
     return { songs, users };
   }
 }

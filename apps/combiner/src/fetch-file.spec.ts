@@ -19,9 +19,9 @@ async function* each<T>(values: readonly T[]): AsyncGenerator<T> {
   for (const value of values) yield await Promise.resolve(value);
 }
 
-async function groupsOf(files: readonly Fetched[], sizes = files.map(({ size }) => size)): Promise<number[][]> {
+async function groupsOf(files: readonly Fetched[], stored: readonly { size: number }[] = files): Promise<number[][]> {
   const groups: number[][] = [];
-  for await (const group of groupFiles(each(files), sizes, MOST))
+  for await (const group of groupFiles(each(files), stored, MOST))
     groups.push(group.map(({ evidence }) => evidence.file));
   return groups;
 }
@@ -51,7 +51,7 @@ describe('files that are read by one statement', () => {
 
   it('are as large as they are unpacked', async () => {
     const files = [fetched(0, 80), fetched(1, 80), fetched(2, 80)];
-    expect(await groupsOf(files, [8, 8, 8])).toEqual([[0], [1], [2]]);
+    expect(await groupsOf(files, [{ size: 8 }, { size: 8 }, { size: 8 }])).toEqual([[0], [1], [2]]);
   });
 
   it('wait for none that cannot be among them', async () => {
@@ -62,7 +62,7 @@ describe('files that are read by one statement', () => {
       await late;
       yield fetched(1, 90);
     })();
-    const groups = groupFiles(files, [90, 90], MOST);
+    const groups = groupFiles(files, [{ size: 90 }, { size: 90 }], MOST);
     const first = await groups.next();
     expect((first.value as Fetched[]).map(({ evidence }) => evidence.file)).toEqual([0]);
     isThere();

@@ -301,12 +301,12 @@ export function fetchAhead<F extends { readonly size: number }>(
 /**
  * Parts files, in order, into groups that are read by one statement: with the same header, so many and of so many
  * bytes, or one alone. A statement takes time to be planned, and what it reads comes out as few, large objects; but the
- * first one begins as soon as there is something to do, and none waits for a file that cannot be in it. `sizes`: of the
- * files as they are stored.
+ * first one begins as soon as there is something to do, and none waits for a file that cannot be in it. `stored`: the
+ * same files, as large as they are stored.
  */
 export async function* groupFiles(
   files: AsyncIterable<Fetched>,
-  sizes: readonly number[],
+  stored: readonly { readonly size: number }[],
   most: AtOnce,
 ): AsyncGenerator<Fetched[]> {
   let group: Fetched[] = [];
@@ -334,7 +334,7 @@ export async function* groupFiles(
     group.push(file);
     bytes += file.size;
     seen += 1;
-    if (bytes + (sizes[seen] ?? 0) > limit) yield close();
+    if (bytes + (stored[seen]?.size ?? 0) > limit) yield close();
   }
   if (group.length > 0) yield group;
 }

@@ -6,7 +6,7 @@ import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contract
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { Forgotten } from '@music/erasure';
 import type { FileEvidence } from '@music/runs';
-import { allEnded } from './all-ended';
+import { mapLimited } from '@music/storage';
 import type { Fetched } from './fetch-file';
 import { readFiles } from './read-files';
 import type { Reading } from './reading';
@@ -49,7 +49,7 @@ export interface ReadGroup {
 
 export interface ReadOptions {
   /** For what is read beside the statements of the first. */
-  readonly beside: readonly Engine[];
+  readonly beside: readonly [Engine, ...Engine[]];
   readonly reading: Reading;
   /** Users who are forgotten, where there are any. */
   readonly forgotten?: Forgotten;
@@ -212,15 +212,14 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
  * engines.
  */
 async function placeBadRows(
-  engines: readonly Engine[],
+  engines: readonly [Engine, ...Engine[]],
   group: readonly Fetched[],
   source: RowSource,
   evidence: readonly FileEvidence[],
   unread: string,
   { counts, parameters, options }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions },
 ): Promise<void> {
-  const [first] = engines;
-  await first?.run(`INSERT INTO bad SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM ${unread}`);
+  await engines[0].run(`INSERT INTO bad SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM ${unread}`);
   // Of rows of users who are forgotten nothing is kept.
   const bad = evidence.map(({ file }): RowCounts => {
     const { [FORGOTTEN]: _, ...rejected } = counts.files.get(file)?.rejected ?? {};
@@ -228,32 +227,30 @@ async function placeBadRows(
   });
   const again = group.filter((_, i) => totalOf(bad[i] ?? {}) > 0);
   const onlyMissing = bad.every((counts) => Object.keys(counts).every((reason) => MISSING.has(reason)));
-  const shares = engines.map((engine, n) => ({ engine, files: again.filter((_, i) => i % engines.length === n) }));
-  await allEnded(
-    shares.map(async ({ engine, files: [fetched, ...others] }) => {
-      if (fetched === undefined) return;
-      const files = [fetched, ...others];
-      // The rows before a file's first one, among those that are read again.
-      const starts: string[] = [];
-      let start = 0;
-      for (const { evidence: of } of files) {
-        starts.push(`(${of.file}, ${start})`);
-        start += counts.files.get(of.file)?.rows ?? 0;
-      }
-      const rows = source
-        .only(files.map(({ path }) => path))
-        .numbered((from) => (onlyMissing ? blankIds(from, options.reading, fetched.plain) : undefined));
-      await engine.run(
-        // The n-th row of a file: those that were read, in order, with those that could not be read in between.
-        `INSERT INTO bad
+  await mapLimited(engines, engines.length, async (engine, n) => {
+    const files = again.filter((_, i) => i % engines.length === n);
+    const [fetched] = files;
+    if (fetched === undefined) return;
+    // The rows before a file's first one, among those that are read again.
+    const starts: string[] = [];
+    let start = 0;
+    for (const { evidence: of } of files) {
+      starts.push(`(${of.file}, ${start})`);
+      start += counts.files.get(of.file)?.rows ?? 0;
+    }
+    const rows = source
+      .only(files.map(({ path }) => path))
+      .numbered((from) => (onlyMissing ? blankIds(from, options.reading, fetched.plain) : undefined));
+    await engine.run(
+      // The n-th row of a file: those that were read, in order, with those that could not be read in between.
+      `INSERT INTO bad
          WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
          broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.reading, fetched.plain, ['place'])}) WHERE reason IS NOT NULL AND reason <> '${FORGOTTEN}'),
          placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
          gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM ${unread})
          SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,
-        parameters,
-      );
-      await engine.run(dropMalformed);
-    }),
-  );
+      parameters,
+    );
+    await engine.run(dropMalformed);
+  });
 }

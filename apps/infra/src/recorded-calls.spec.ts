@@ -89,8 +89,8 @@ describe('what the roles allow', () => {
     await until('the samples are served', async () => (await stores.kpis.readDay(DAY))?.listen_count === 995);
     await ended(await newest());
     await pipeline.replaceService('glue-trigger', { KPI_RUNNER: 'duckdb' }); // the calls of Glue were made
-    // Of a day that nothing is left of when it is taken back, too.
     await arrives('bad', 'user_id,listen_time\n1,2\n');
+    // Of a day that nothing is left of when it is taken back, too.
     const repeated = `u0002,trk0002,${DAY} 23:00:00\nu0002,trk0002,${DAY} 23:00:01\n`.repeat(20);
     const late = await arrives(
       'late',
