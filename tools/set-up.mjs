@@ -95,9 +95,12 @@ function installPackages() {
 const stackStamp = path.join(root, '.stack', '.fetched-apart');
 const stackIsThere = () => isStamped(stackStamp, 'docker/stack/pom.xml');
 
+/** What native libraries are for, as Maven says it. */
+const machine = `${process.platform === 'darwin' ? 'osx' : 'linux'}-${process.arch === 'arm64' ? 'aarch_64' : 'x86_64'}`;
+
 function fetchJars(profiles, to) {
-  for (const profile of profiles)
-    run('mvn', ['-q', '-B', '-ntp', '-f', 'docker/stack/pom.xml', '-P', profile, `-Dlibs=${to}`, 'generate-resources']);
+  const settings = ['-f', 'docker/stack/pom.xml', `-Dlibs=${to}`, `-Dmachine=${machine}`];
+  for (const profile of profiles) run('mvn', ['-q', '-B', '-ntp', ...settings, '-P', profile, 'generate-resources']);
 }
 
 function fetchStack() {
@@ -115,10 +118,13 @@ function fetchStack() {
 
 /** The S3 server is one jar with jars in it; apart, Java can share their classes between starts. */
 function unpackS3(dir) {
-  const [jar] = readdirSync(dir);
-  run('java', ['-Djarmode=tools', '-jar', path.join(dir, jar), 'extract', '--destination', `${dir}.apart`], {
-    quiet: true,
-  });
+  const jar = path.join(
+    dir,
+    readdirSync(dir).find((name) => name.startsWith('s3mock')),
+  );
+  run('java', ['-Djarmode=tools', '-jar', jar, 'extract', '--destination', `${dir}.apart`], { quiet: true });
+  rmSync(jar);
+  for (const name of readdirSync(dir)) renameSync(path.join(dir, name), path.join(`${dir}.apart`, name));
   rmSync(dir, { recursive: true });
   renameSync(`${dir}.apart`, dir);
 }

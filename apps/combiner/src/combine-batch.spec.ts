@@ -238,6 +238,41 @@ describe('combining a batch', () => {
     ]);
   });
 
+  it('places rows of a large file that lack a value', async () => {
+    const lacking: Record<number, string> = {
+      1: ',t1,2024-06-25 10:00:00\n',
+      70_000: '"",t1,2024-06-25 10:00:00\n',
+      70_001: '2,,2024-06-25 10:00:00\n',
+      130_000: '2,"",2024-06-25 10:00:00\n',
+      199_999: '2,t1,\n',
+      200_000: '2,t1,""\n',
+    };
+    const { evidence, bad } = await combine([
+      HEADER + Array.from({ length: 200_000 }, (_, i) => lacking[i + 1] ?? GOOD).join(''),
+    ]);
+    expect(evidence.files[0]).toMatchObject({
+      rows: 200_000,
+      rejected: { missing_user_id: 2, missing_track_id: 2, missing_listen_time: 2 },
+    });
+    expect(bad).toEqual([
+      '0,1,missing_user_id,,t1,2024-06-25 10:00:00',
+      '0,70000,missing_user_id,,t1,2024-06-25 10:00:00',
+      '0,70001,missing_track_id,2,,2024-06-25 10:00:00',
+      '0,130000,missing_track_id,2,,2024-06-25 10:00:00',
+      '0,199999,missing_listen_time,2,t1,',
+      '0,200000,missing_listen_time,2,t1,',
+    ]);
+  });
+
+  it.each([
+    ['blank', ' , t1,2024-06-25 10:00:00\n', 'missing_user_id'],
+    ['too short', '2,t1\n', 'missing_listen_time'],
+    ['below an empty line', '\n,t1,2024-06-25 10:00:00\n', 'missing_user_id'],
+  ])('places rows that do not look as if they lacked a value: %s', async (_, row, reason) => {
+    const { bad } = await combine([`${HEADER}${GOOD}${row}${GOOD},t1,2024-06-25 10:00:00\n`]);
+    expect(bad.map((line) => line.split(',').slice(1, 3).join(','))).toEqual([`2,${reason}`, '4,missing_user_id']);
+  });
+
   it('reads a large file with line ends of two kinds, and with quoted fields wherever its beginning ends', async () => {
     const rows = 200_000;
     const { evidence } = await combine([

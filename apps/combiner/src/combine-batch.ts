@@ -16,7 +16,8 @@ import {
   fetchFile,
   groupFiles,
 } from './fetch-file';
-import { CREATE_BAD, type ListensFile, type ReadOptions, readListens } from './read-listens';
+import { CREATE_BAD } from './place-bad-rows';
+import { type ListensFile, type ReadOptions, readListens } from './read-listens';
 import type { Reading } from './reading';
 
 export interface CombineLimits {

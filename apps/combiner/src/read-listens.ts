@@ -2,19 +2,16 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { BLANKS, type RowCounts, type RowReason, totalOf } from '@music/contracts';
+import { BLANKS, type RowCounts, type RowReason } from '@music/contracts';
 import { type Engine, PARQUET, text, textList } from '@music/duckdb';
 import type { Forgotten } from '@music/erasure';
 import type { FileEvidence } from '@music/runs';
-import { mapLimited } from '@music/storage';
 import type { Fetched } from './fetch-file';
+import { FILE_OF_PATH, type FileCounts, placeBadRows } from './place-bad-rows';
 import { readFiles } from './read-files';
 import type { Reading } from './reading';
 import { MALFORMED, type RowSource, dropMalformed } from './row-source';
-import { FORGOTTEN, blankIds, typeRows, typingParameters } from './type-rows';
-
-/** SQL of a stream file's number, which its local file is named by. */
-const FILE_OF_PATH = String.raw`CAST(regexp_extract(filename, '(\d+)\.rows$', 1) AS INTEGER)`;
+import { typeRows, typingParameters } from './type-rows';
 
 /**
  * Rows of more days than this are not parted by day: of a delivery of years each file would have a few rows. The KPI
@@ -27,9 +24,6 @@ const DAYS_PARTED = 31;
 const BYTES_LOOKED_AT = 4 * 2 ** 20;
 const BEGINNING_BYTES = 2 ** 18;
 const ROWS_LOOKED_AT = 10_000;
-
-/** Reasons that can be told without typing a row's time. */
-const MISSING: ReadonlySet<string> = new Set<RowReason>(['missing_user_id', 'missing_track_id', 'missing_listen_time']);
 
 /** A local Parquet file of good rows, of one day where it has a `date`. */
 export interface ListensFile {
@@ -56,10 +50,6 @@ export interface ReadOptions {
   /** When the run's manifest was frozen, ISO 8601. */
   readonly frozenAt: string;
 }
-
-/** The rejected rows of a batch, each with its place below the header. */
-export const CREATE_BAD =
-  'CREATE TABLE bad (file INTEGER, "row" BIGINT, reason VARCHAR, user_id VARCHAR, track_id VARCHAR, listen_time VARCHAR)';
 
 /**
  * Reads files with one header and writes their good rows as Parquet below `dir`, a file a day; adds the rejected rows
@@ -114,10 +104,9 @@ export async function readListens(
     const all = malformed === 0 ? rejected : { ...rejected, malformed_row: (rejected.malformed_row ?? 0) + malformed };
     return { ...fetched.evidence, rows: rows + malformed, rejected: all };
   });
-  const placed = placeBadRows(options.beside, group, read.rows, evidence, unread.table, {
-    counts,
+  const placed = placeBadRows(options.beside, group, read.rows, unread.table, counts.files, {
     parameters,
-    options,
+    reading: options.reading,
   });
   placed.catch(() => undefined); // awaited by the caller
   return { evidence, listens: counts.listens, placed };
@@ -174,8 +163,7 @@ async function unreadRows(engine: Engine, table: string): Promise<{ table: strin
 }
 
 interface Counts {
-  /** Rows that were read, by file. */
-  readonly files: ReadonlyMap<number, { readonly rows: number; readonly rejected: RowCounts }>;
+  readonly files: FileCounts;
   readonly listens: readonly ListensFile[];
 }
 
@@ -204,53 +192,4 @@ async function countRows(engine: Engine, dir: string): Promise<Counts> {
       files: members,
     })),
   };
-}
-
-/**
- * Reads the files that have bad rows once more, in order, for the places of those: to write down every row's place
- * would cost all files more than this costs a few. Places are counted by one thread, so files are shared out among the
- * engines.
- */
-async function placeBadRows(
-  engines: readonly [Engine, ...Engine[]],
-  group: readonly Fetched[],
-  source: RowSource,
-  evidence: readonly FileEvidence[],
-  unread: string,
-  { counts, parameters, options }: { counts: Counts; parameters: Record<string, string>; options: ReadOptions },
-): Promise<void> {
-  await engines[0].run(`INSERT INTO bad SELECT file, "row", 'malformed_row', NULL, NULL, NULL FROM ${unread}`);
-  // Of rows of users who are forgotten nothing is kept.
-  const bad = evidence.map(({ file }): RowCounts => {
-    const { [FORGOTTEN]: _, ...rejected } = counts.files.get(file)?.rejected ?? {};
-    return rejected;
-  });
-  const again = group.filter((_, i) => totalOf(bad[i] ?? {}) > 0);
-  const onlyMissing = bad.every((counts) => Object.keys(counts).every((reason) => MISSING.has(reason)));
-  await mapLimited(engines, engines.length, async (engine, n) => {
-    const files = again.filter((_, i) => i % engines.length === n);
-    const [fetched] = files;
-    if (fetched === undefined) return;
-    // The rows before a file's first one, among those that are read again.
-    const starts: string[] = [];
-    let start = 0;
-    for (const { evidence: of } of files) {
-      starts.push(`(${of.file}, ${start})`);
-      start += counts.files.get(of.file)?.rows ?? 0;
-    }
-    const rows = source
-      .only(files.map(({ path }) => path))
-      .numbered((from) => (onlyMissing ? blankIds(from, options.reading, fetched.plain) : undefined));
-    await engine.run(
-      // The n-th row of a file: those that were read, in order, with those that could not be read in between.
-      `INSERT INTO bad
-         WITH starts AS (SELECT * FROM (VALUES ${starts.join(', ')}) AS starts(file, start)),
-         broken AS (SELECT ${FILE_OF_PATH} AS file, * EXCLUDE (filename) FROM (${typeRows(rows, options.reading, fetched.plain, ['place'])}) WHERE reason IS NOT NULL AND reason <> '${FORGOTTEN}'),
-         placed AS (SELECT broken.* EXCLUDE (place), place - start AS place FROM broken JOIN starts USING (file)),
-         gaps AS (SELECT file, "row", row_number() OVER (PARTITION BY file ORDER BY "row") AS gap FROM ${unread})
-         SELECT file, place + (SELECT count(*) FROM gaps WHERE gaps.file = placed.file AND gaps."row" - gaps.gap < placed.place), reason, user_id, track_id, listen_time FROM placed`,
-      parameters,
-    );
-    await engine.run(dropMalformed);
-  });
 }

@@ -15,6 +15,8 @@ export interface RowSource {
   column(name: string): string;
   /** Other files, read alike. */
   only(files: readonly string[]): RowSource;
+  /** CSV files that have one more column in front, each row's `place`, and are otherwise read alike. */
+  placed(files: readonly string[]): RowSource;
   /** So many of the rows that come first. */
   first(rows: number): RowSource;
   /** Each row with its `place` from 1 among all of the source. Rows may be left out; the others keep their places. */
@@ -41,6 +43,10 @@ export function rowSource(files: readonly string[], rows: RowsOf): RowSource {
       return `c${index}`;
     },
     only: (others) => rowSource(others, rows),
+    placed: (others) => {
+      const placed = rowSource(others, { ...rows, columns: ['', ...rows.columns] });
+      return { ...placed, from: `(SELECT *, CAST(c0 AS BIGINT) AS place FROM ${placed.from})` };
+    },
     first: (most) => ({ ...source, from: `(SELECT * FROM ${from} LIMIT ${most})` }),
     numbered: (where) => {
       const condition = where(source);

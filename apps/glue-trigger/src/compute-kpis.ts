@@ -88,6 +88,7 @@ export class ComputeKpis extends StagePerformer {
     if (found?.state !== 'validated') return 'done';
     const turn = await runs.turns.take(LAKE_TURN, 1, runId);
     if (turn === undefined) return { again: TURN_POLL_MS };
+    (await this.runner).prepare?.();
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
     if (run === undefined) return { again: TURN_POLL_MS };
@@ -279,10 +280,14 @@ export class ComputeKpis extends StagePerformer {
     const { version } = job;
     work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
     const jobRunId = run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '';
-    await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
-    this.published.delete(jobRunId);
     // Before the run moves on: from then on the turn to write the lake may be another run's.
-    if (job.dates.length > 0) await this.tellCurrentTables(job, work);
+    const told = job.dates.length > 0 ? this.tellCurrentTables(job, work) : undefined;
+    try {
+      await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
+    } finally {
+      await told;
+    }
+    this.published.delete(jobRunId);
     await this.compact(summary, work);
     const published = messageOf(
       envelope(KpisPublished, 'glue-trigger', {

@@ -29,6 +29,9 @@ export class EngineExhausted extends LastingError {
   }
 }
 
+/** The library takes 40 MiB of memory, so it is loaded by the first piece of work that needs it. */
+export const loadDuckDB = (): Promise<typeof import('@duckdb/node-api')> => import('@duckdb/node-api');
+
 /**
  * One embedded DuckDB, held to its limits and to one scratch folder: it can read and write no other file, loads no
  * extension, and its settings cannot be changed by a statement.
@@ -45,8 +48,7 @@ export class Engine {
   static async open(scratch: string, limits: DuckDBLimits): Promise<Engine> {
     const spill = path.join(scratch, 'spill');
     await mkdir(spill, { recursive: true });
-    // The library takes 40 MiB of memory, so it is loaded by the first piece of work that needs it.
-    const duckdb = await import('@duckdb/node-api');
+    const duckdb = await loadDuckDB();
     const instance = await duckdb.DuckDBInstance.create(':memory:', {
       memory_limit: `${Math.round(limits.memoryBytes / 1024)}KiB`,
       threads: String(limits.threads),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { DuckDBLimits } from '@music/duckdb';
+import { type DuckDBLimits, loadDuckDB } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectStore } from '@music/storage';
 import { runDuckDBJob } from './duckdb-job';
@@ -20,6 +20,10 @@ export class DuckDBRunner implements JobRunner {
     private readonly scratch: string,
     private readonly limits: DuckDBLimits,
   ) {}
+
+  prepare(): void {
+    loadDuckDB().catch(() => undefined); // who opens an engine is told
+  }
 
   async start(job: KpiJob): Promise<JobStart> {
     for (const [jobRunId, { runId, version, status }] of this.jobs) {

@@ -157,14 +157,14 @@ export class LocalStack {
     this.ports.set(server, port);
     const data = path.join(this.dir, server);
     await mkdir(data, { recursive: true });
+    // DynamoDB Local halts, and so keeps no classes.
+    const classes = server === 'dynamodb' ? undefined : new SharedClasses(this.jars, server);
     const args = await {
       kafka: () => this.kafka(port, data),
       dynamodb: () => this.dynamodb(port),
-      s3: () => this.s3(port, data),
+      s3: () => this.s3(port, data, classes?.isMaking === true),
       sqs: () => this.sqs(port, data),
     }[server]();
-    // DynamoDB Local halts, and so keeps no classes.
-    const classes = server === 'dynamodb' ? undefined : new SharedClasses(this.jars, server);
     const quick = server === 'dynamodb' && this.muchData ? [] : [QUICK_START];
     const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...(classes?.jvmArgs ?? []), ...args], {
       env: process.env,
@@ -299,11 +299,17 @@ queues {
     return ['-cp', path.join(this.jars, 'sqs', '*'), `-Dconfig.file=${config}`, 'org.elasticmq.server.Main'];
   }
 
-  private async s3(port: number, data: string): Promise<string[]> {
-    const jar = (await readdir(path.join(this.jars, 's3'))).find((name) => name.endsWith('.jar'));
+  /** `plain`: without the native digests, whose signed classes Java 17 fails to archive. */
+  private async s3(port: number, data: string, plain: boolean): Promise<string[]> {
+    const jars = (await readdir(path.join(this.jars, 's3'))).filter((name) => name.endsWith('.jar'));
+    const server = jars.filter((name) => name.startsWith('s3mock'));
+    const digests = jars.filter((name) => !server.includes(name));
     return [
-      '-jar',
-      path.join(this.jars, 's3', jar ?? ''),
+      ...(plain ? [] : [`-Djava.security.properties=${path.join(workspaceRoot(), 'docker', 'stack', 's3.security')}`]),
+      '-cp',
+      // Those of the archive come first.
+      [...server, ...(plain ? [] : digests)].map((name) => path.join(this.jars, 's3', name)).join(path.delimiter),
+      'com.adobe.testing.s3mock.S3MockApplication',
       '--server.port=0',
       `--http.port=${port}`,
       `--com.adobe.testing.s3mock.store.root=${data}`,
