@@ -16,7 +16,8 @@ case ${1:-} in
       -dbPath /data -sharedDb -disableTelemetry -port 8000
     ;;
   s3)
-    exec $java $small -jar /opt/stack/s3/*.jar --server.port=0 --http.port=9090 \
+    exec $java $small -cp '/opt/stack/s3/*' com.adobe.testing.s3mock.S3MockApplication \
+      --server.port=0 --http.port=9090 \
       --com.adobe.testing.s3mock.store.root=/data --com.adobe.testing.s3mock.store.retainFilesOnExit=true
     ;;
   *)

@@ -130,7 +130,7 @@ export function blankIds(rows: RowSource, reading: Pick<Reading, 'nullText'>, pl
 function trimmed(column: string, plain: boolean): string {
   if (plain)
     return `CASE WHEN prefix(${column}, ' ') OR suffix(${column}, ' ') OR ${column} = '' THEN nullif(trim(${column}, ' '), '') ELSE ${column} END`;
-  return `CASE WHEN regexp_full_match(${column}, '[!-~]+') THEN ${column} ELSE nullif(trim(${column}, $blanks), '') END`;
+  return `CASE WHEN regexp_full_match(${column}, '(?s)[!-~](.*[!-~])?') THEN ${column} ELSE nullif(trim(${column}, $blanks), '') END`;
 }
 
 /** So many places of the fraction of a number or a time: what is finer is cut off. */

@@ -121,8 +121,9 @@ const circumstancesOf = ({ keepUnknownTracks, songs, users }: TotalsJob): Circum
 });
 
 /**
- * Keeps what the parts of a day came to. The engine has them as tables, with `tracks`; `totals.json` names an object of
- * its own, so whoever reads it has one or the other, never a mixture.
+ * Keeps what the parts of a day came to. The engine has them as tables, with `tracks`; once this has ended it need not
+ * have them any longer. `stored` ends when the totals are there: `totals.json` names an object of its own, so whoever
+ * reads it has one or the other, never a mixture.
  */
 export async function keepTotals(
   engine: Engine,
@@ -131,8 +132,7 @@ export async function keepTotals(
   date: string,
   objects: readonly LakeObject[],
   dir: string,
-): Promise<void> {
-  const before = await readTotals(store, job, date);
+): Promise<{ readonly stored: Promise<void> }> {
   const file = path.join(dir, 'totals-kept.parquet');
   await engine.run(
     `COPY (
@@ -143,12 +143,27 @@ export async function keepTotals(
        UNION ALL SELECT 'listener_day', NULL, is_known, listen_count, sum(listener_count)::BIGINT FROM listener_day GROUP BY is_known, listen_count
      ) TO ${text(file)} (FORMAT parquet, ${PARQUET})`,
   );
+  const listens = await engine.count('SELECT coalesce(sum(listen_count), 0) FROM track_day');
+  const stored = storeTotals(store, job, date, objects, listens, file);
+  stored.catch(() => undefined); // awaited by the caller
+  return { stored };
+}
+
+async function storeTotals(
+  store: ObjectStore,
+  job: TotalsJob,
+  date: string,
+  objects: readonly LakeObject[],
+  listens: number,
+  file: string,
+): Promise<void> {
+  const before = await readTotals(store, job, date);
   const at = await store.upload(job.resultBucket, `${totalsPrefix(date)}${ulid()}.parquet`, file);
   const totals: DayTotals = {
     ...circumstancesOf(job),
     objects: objects.map(({ key, etag }) => ({ key, etag })),
     leftOut: job.leftOut ?? {},
-    listens: await engine.count('SELECT coalesce(sum(listen_count), 0) FROM track_day'),
+    listens,
     at,
   };
   await store.putJson(job.resultBucket, totalsKey(date), totals);

@@ -101,12 +101,14 @@ export async function computePass(
 ): Promise<ReportTotals> {
   const { dir } = options;
   await mkdir(dir, { recursive: true });
+  let kept: Kept;
   try {
-    await computePassParts(engine, pass, first, options);
+    kept = await computePassParts(engine, pass, first, options);
     for (const model of ['track_genre_day', 'genre_day', 'top_songs', 'top_genres', 'day', 'quality'] as const)
       await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
     const [report] = await engine.rows<Record<keyof ReportTotals, bigint>>(MODELS.run_report);
     const totals = (name: keyof ReportTotals) => Number(report?.[name] ?? 0);
+    await kept?.stored;
     return {
       run_rows: totals('run_rows'),
       new_listens: totals('new_listens'),
@@ -114,9 +116,13 @@ export async function computePass(
       unknown_user_listens: totals('unknown_user_listens'),
     };
   } finally {
+    await kept?.stored.catch(() => undefined); // the error that ended the pass is the one to tell
     await rm(dir, { recursive: true, force: true });
   }
 }
+
+/** Totals that are being stored, where some are. */
+type Kept = Awaited<ReturnType<typeof keepTotals>> | undefined;
 
 /**
  * Leaves `tracks`, `catalogue` and the parts as tables, and what the run's report is made of as the view `listens`; and
@@ -127,16 +133,16 @@ async function computePassParts(
   pass: Pass,
   first: FetchedListens,
   options: PassOptions,
-): Promise<void> {
+): Promise<Kept> {
   const { store, job, dir } = options;
   const [date = ''] = pass.dates;
   const { totals, files } = first;
   if (totals !== undefined) {
     const template = await writeTemplate(engine, dir);
-    if (await computeFromTotals(engine, totals, date, files, { ...job, ...options, template })) return;
+    if (await computeFromTotals(engine, totals, date, files, { ...job, ...options, template })) return undefined;
   }
   await computeAllParts(engine, pass, first, options);
-  if (hasTotals(pass, options)) await keepTotals(engine, store, job, date, pass.objects, dir);
+  return hasTotals(pass, options) ? keepTotals(engine, store, job, date, pass.objects, dir) : undefined;
 }
 
 async function computeAllParts(engine: Engine, pass: Pass, first: FetchedListens, options: PassOptions): Promise<void> {
