@@ -25,7 +25,7 @@ interface PassedFile {
 }
 
 /**
- * Archives exactly the stream files that passed in a run, and clears what the run worked on. A file is copied,
+ * Archives exactly the stream files that passed in a run, then clears what the run worked on. A file is copied,
  * checked, written down as archived, and only then removed, if it is still the version that was copied.
  */
 @Injectable()
@@ -43,22 +43,7 @@ export class ArchiveRun extends StagePerformer {
     const run = await runs.findRun(runId);
     if (run?.state !== 'published' || run.manifest === undefined) return 'done';
     await runs.startStage(runId, 'archiver');
-    const manifest = await objects.readJson<Manifest>(run.manifest);
-    const archiving = this.archive(run, manifest, work);
-    const clearing = objects.deletePrefix(this.config.intermediateBucket, `runs/${runId}/`);
-    await Promise.allSettled([clearing, archiving]); // both have ended before the run is looked at again
-    await clearing;
-    const archivedFiles = await archiving;
-    const erasure = await this.deleteErased(run, work);
-    const completed = messageOf(envelope(RunCompleted, 'archiver', { runId, archivedFiles }), work);
-    await runs.transition(runId, 'published', 'completed', 'archiver', { archivedFiles, erasure }, [completed]);
-    work.log.info({ archivedFiles }, 'completed');
-    return 'done';
-  }
-
-  /** Gives how many files it archived. */
-  private async archive(run: Run, manifest: Manifest, work: Work): Promise<number> {
-    const passed = await this.passedFiles(run, manifest);
+    const passed = await this.passedFiles(run, await objects.readJson<Manifest>(run.manifest));
     const gone = await this.copyAll(run, passed, work);
     const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
@@ -67,7 +52,14 @@ export class ArchiveRun extends StagePerformer {
       if (each.entry.state === 'passed') await this.noteArchived(run, each);
       return this.removeSource(each, work);
     });
-    return archived.filter(Boolean).length;
+    const archivedFiles = archived.filter(Boolean).length;
+    // Not before: where the archive fails for good, the run may be begun again from an earlier stage.
+    await objects.deletePrefix(this.config.intermediateBucket, `runs/${runId}/`);
+    const erasure = await this.deleteErased(run, work);
+    const completed = messageOf(envelope(RunCompleted, 'archiver', { runId, archivedFiles }), work);
+    await runs.transition(runId, 'published', 'completed', 'archiver', { archivedFiles, erasure }, [completed]);
+    work.log.info({ archivedFiles }, 'completed');
+    return 'done';
   }
 
   /** Removes the archived files that a run which forgets users has found, where that was asked, and says so in its report. */
