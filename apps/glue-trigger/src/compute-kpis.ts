@@ -88,7 +88,6 @@ export class ComputeKpis extends StagePerformer {
     if (found?.state !== 'validated') return 'done';
     const turn = await runs.turns.take(LAKE_TURN, 1, runId);
     if (turn === undefined) return { again: TURN_POLL_MS };
-    (await this.runner).prepare?.();
     await runs.startStage(runId, 'glue-trigger');
     const run = await this.beginTurn(found, turn);
     if (run === undefined) return { again: TURN_POLL_MS };
@@ -389,6 +388,7 @@ export class ComputeKpis extends StagePerformer {
     const { runs, objects } = this.runtime.stores;
     const known = run.job?.input;
     if (known !== undefined) return { job: await objects.readJson<KpiJob>(known), input: known };
+    (await this.runner).prepare?.();
     const { runId } = run;
     const erased: string[] = [];
     const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;
