@@ -88,8 +88,7 @@ export class ComputeKpis extends StagePerformer {
     if (found?.state !== 'validated') return 'done';
     const turn = await runs.turns.take(LAKE_TURN, 1, runId);
     if (turn === undefined) return { again: TURN_POLL_MS };
-    await runs.startStage(runId, 'glue-trigger');
-    const run = await this.beginTurn(found, turn);
+    const [run] = await Promise.all([this.beginTurn(found, turn), runs.startStage(runId, 'glue-trigger')]);
     if (run === undefined) return { again: TURN_POLL_MS };
     const { job, input } = await this.jobOf(run, turn, work);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input, work));

@@ -90,9 +90,14 @@ export class SenseStreams extends StagePerformer {
     if (plan.decision === 'skip') {
       return this.skip(run, plan.why, plan.left, work);
     }
+    const [isOurTurn, hasVersions, tables] = await Promise.all([
+      this.isTurnOf(run),
+      this.runtime.stores.objects.hasVersions(this.config.sourceBucket),
+      this.tables(),
+    ]);
     // Somebody else's turn: another run takes these files, and what is left then decides.
-    if (!(await this.isTurnOf(run))) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
-    const [{ taken, vanished }, tables] = await Promise.all([this.take(run, plan.files, claims), this.tables()]);
+    if (!isOurTurn) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
+    const { taken, vanished } = await this.take(run, plan.files, claims, hasVersions);
     if (taken.length === 0) return again;
     const left = [...plan.left, ...vanished];
     const changed = await this.replaced(taken);
@@ -162,14 +167,8 @@ export class SenseStreams extends StagePerformer {
     const { runs } = this.runtime.stores;
     const manifest = this.manifest(run, input, songs, users);
     const { batches, left } = manifest;
-    if (
-      !(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', {
-        ...more,
-        manifest: await this.write(manifest),
-        batches,
-      }))
-    )
-      return 'done';
+    const changes = { ...more, manifest: await this.write(manifest), batches };
+    if (!(await runs.transition(run.runId, 'pending', 'frozen', 'sensor', changes))) return 'done';
     work.log.info(
       {
         files: input.streams.length,
@@ -180,8 +179,7 @@ export class SenseStreams extends StagePerformer {
       },
       'manifest frozen',
     );
-    const frozen = await runs.findRun(run.runId);
-    return frozen === undefined ? 'done' : this.announce(frozen, work);
+    return this.announce({ ...run, ...changes }, work);
   }
 
   private async isTurnOf(run: Run): Promise<boolean> {
@@ -210,12 +208,16 @@ export class SenseStreams extends StagePerformer {
   }
 
   /** Takes the files for the run, with the version each has now. Those that changed since they were listed are left. */
-  private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>) {
+  private async take(
+    run: Run,
+    files: readonly SourceObject[],
+    claims: ReadonlyMap<string, Claim>,
+    hasVersions: boolean,
+  ) {
     const { objects, runs } = this.runtime.stores;
-    const versions = await objects.hasVersions(this.config.sourceBucket);
     const results = await mapLimited(files, CALLS_AT_ONCE, async (listed) => {
       // A listing does not tell versions.
-      const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
+      const found: StoredObject | undefined = hasVersions ? await objects.head(listed.bucket, listed.key) : listed;
       if (found === undefined || found.etag !== listed.etag) return undefined;
       const { bucket, key, etag, size, versionId } = found;
       if (

@@ -157,23 +157,22 @@ export class LocalStack {
     this.ports.set(server, port);
     const data = path.join(this.dir, server);
     await mkdir(data, { recursive: true });
-    // DynamoDB Local halts, and so keeps no classes.
-    const classes = server === 'dynamodb' ? undefined : new SharedClasses(this.jars, server);
+    const classes = new SharedClasses(this.jars, server);
     const args = await {
       kafka: () => this.kafka(port, data),
       dynamodb: () => this.dynamodb(port),
-      s3: () => this.s3(port, data, classes?.isMaking === true),
+      s3: () => this.s3(port, data, classes.isMaking),
       sqs: () => this.sqs(port, data),
     }[server]();
     const quick = server === 'dynamodb' && this.muchData ? [] : [QUICK_START];
-    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...(classes?.jvmArgs ?? []), ...args], {
+    const child = Child.spawn(server, 'java', [...SMALL_JVM, ...quick, ...classes.jvmArgs, ...args], {
       env: process.env,
       logFile: path.join(this.dir, `${server}.log`),
       cwd: data,
     });
     this.children.set(server, child);
-    if (classes?.isMaking === true) this.slowToStop.add(child);
-    void child.exited.then((how) => classes?.ended(!how.includes('SIGKILL')));
+    if (classes.isMaking) this.slowToStop.add(child);
+    void child.exited.then((how) => classes.ended(!how.includes('SIGKILL')));
     await child.until(server === 'kafka' ? () => this.answersKafka(port) : () => answersHttp(port));
   }
 
@@ -267,12 +266,17 @@ export class LocalStack {
 
   private async dynamodb(port: number): Promise<string[]> {
     const libs = path.join(this.jars, 'dynamodb');
+    const { own, others } = await this.jarsOf('dynamodb', 'DynamoDBLocal');
     return [
       '-Dsqlite4java.library.path=' + libs,
       '-Djava.library.path=' + libs,
       '-cp',
-      path.join(libs, '*'),
-      'com.amazonaws.services.dynamodbv2.local.main.ServerRunner',
+      others.join(path.delimiter),
+      // As a module: its manifest would bring a folder to the class path, of which Java keeps no classes.
+      '--module-path',
+      own.join(path.delimiter),
+      '-m',
+      'DynamoDBLocal/com.amazonaws.services.dynamodbv2.local.main.ServerRunner',
       '-inMemory',
       '-sharedDb',
       '-disableTelemetry',
@@ -301,20 +305,27 @@ queues {
 
   /** `plain`: without the native digests, whose signed classes Java 17 fails to archive. */
   private async s3(port: number, data: string, plain: boolean): Promise<string[]> {
-    const jars = (await readdir(path.join(this.jars, 's3'))).filter((name) => name.endsWith('.jar'));
-    const server = jars.filter((name) => name.startsWith('s3mock'));
-    const digests = jars.filter((name) => !server.includes(name));
+    const { own, others: digests } = await this.jarsOf('s3', 's3mock');
     return [
       ...(plain ? [] : [`-Djava.security.properties=${path.join(workspaceRoot(), 'docker', 'stack', 's3.security')}`]),
       '-cp',
       // Those of the archive come first.
-      [...server, ...(plain ? [] : digests)].map((name) => path.join(this.jars, 's3', name)).join(path.delimiter),
+      [...own, ...(plain ? [] : digests)].join(path.delimiter),
       'com.adobe.testing.s3mock.S3MockApplication',
       '--server.port=0',
       `--http.port=${port}`,
       `--com.adobe.testing.s3mock.store.root=${data}`,
       '--com.adobe.testing.s3mock.store.retainFilesOnExit=true',
     ];
+  }
+
+  /** The jars of a server, those whose names begin so apart. Always in one order: Java keeps classes of a class path. */
+  private async jarsOf(server: Server, beginning: string): Promise<{ own: string[]; others: string[] }> {
+    const dir = path.join(this.jars, server);
+    const names = (await readdir(dir)).filter((name) => name.endsWith('.jar')).sort();
+    const paths = (isOwn: boolean) =>
+      names.filter((name) => name.startsWith(beginning) === isOwn).map((name) => path.join(dir, name));
+    return { own: paths(true), others: paths(false) };
   }
 }
 

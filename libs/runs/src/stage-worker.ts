@@ -58,6 +58,8 @@ const TELL_MS = 1_000;
 export class StageWorker {
   private readonly owner = randomUUID();
   private readonly active = new Map<string, { abort: AbortController; ended: Promise<void>; progressAt: number }>();
+  /** How many pieces are being remembered that are to be begun. */
+  private accepting = 0;
   /** When pieces that tell how far they are were begun, and last told. */
   private readonly told = new Map<string, { readonly startedAt: number; at: number }>();
   /** Pieces of all replicas that were stalled at the last sweep. */
@@ -94,16 +96,28 @@ export class StageWorker {
     this.ring();
   }
 
-  /** Remembers what an event asks for; then its offset may be committed. */
+  /**
+   * Remembers what an event asks for; then its offset may be committed. Where there is room for it, it is begun here and
+   * now, without a look at what else there is.
+   */
   async accept(event: Envelope, headers: Readonly<Record<string, string>>): Promise<void> {
     if (headers[REPLAYED_HEADER] !== undefined) await this.reopen(event.data.runId);
-    await this.store.work.offer(this.options.stage, {
-      id: event.id,
-      topic: event.topic,
-      message: toJson(event),
-      headers,
-    });
-    this.ring();
+    const { stage, leaseMs } = this.options;
+    const offered = { id: event.id, topic: event.topic, message: toJson(event), headers };
+    if (this.stopped || this.isFull) {
+      await this.store.work.offer(stage, offered);
+      this.ring();
+      return;
+    }
+    this.accepting += 1; // keeps its place while others are accepted
+    try {
+      const lease = { owner: this.owner, until: Date.now() + leaseMs };
+      const accepted = await this.store.work.offer(stage, offered, lease);
+      if (accepted === undefined) this.ring();
+      else this.begin(accepted);
+    } finally {
+      this.accepting -= 1;
+    }
   }
 
   /** Looks for work now instead of at the next sweep. */
@@ -163,11 +177,15 @@ export class StageWorker {
         next = Math.min(next ?? Infinity, dueAt - now + 1);
         continue;
       }
-      if (this.active.size >= this.options.concurrency) break; // the end of a piece rings
+      if (this.isFull) break; // the end of a piece rings
       const claimed = await this.store.work.claim(this.options.stage, item.id, this.owner, now, this.options.leaseMs);
       if (claimed !== undefined) this.begin(claimed);
     }
     return next;
+  }
+
+  private get isFull(): boolean {
+    return this.active.size + this.accepting >= this.options.concurrency;
   }
 
   private noteStalled(items: readonly WorkItem[], now: number): void {

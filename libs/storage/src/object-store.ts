@@ -66,6 +66,9 @@ export class WrittenMeanwhile extends Error {
   override readonly name = 'WrittenMeanwhile';
 }
 
+/** What is to be there, or not, for an object to be written. */
+type PutCondition = Pick<PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch'>;
+
 const COPY_LIMIT_BYTES = 5 * 2 ** 30; // CopyObject takes no larger source
 const COPY_PART_BYTES = 512 * 2 ** 20;
 
@@ -152,8 +155,8 @@ export class ObjectStore {
     return JSON.parse(Buffer.concat(chunks).toString('utf8')) as T;
   }
 
-  async putJson(bucket: string, key: string, value: unknown): Promise<StoredObject> {
-    return this.putText(bucket, key, JSON.stringify(value, undefined, 1), 'application/json');
+  async putJson(bucket: string, key: string, value: unknown, condition: PutCondition = {}): Promise<StoredObject> {
+    return this.putText(bucket, key, JSON.stringify(value, undefined, 1), 'application/json', condition);
   }
 
   async putText(
@@ -161,10 +164,11 @@ export class ObjectStore {
     key: string,
     text: string,
     contentType = 'text/plain; charset=utf-8',
+    condition: PutCondition = {},
   ): Promise<StoredObject> {
     const body = Buffer.from(text);
     const put = await this.s3.send(
-      new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: contentType }),
+      new PutObjectCommand({ Bucket: bucket, Key: key, Body: body, ContentType: contentType, ...condition }),
     );
     return { bucket, key, etag: put.ETag ?? '', size: body.length, ...versionOf(put.VersionId) };
   }
@@ -197,19 +201,12 @@ export class ObjectStore {
    * Like `upload`, unless there is an object of this key: then that one is given. For keys that are named by content.
    */
   async uploadOnce(bucket: string, key: string, file: string): Promise<StoredObject> {
-    return this.once(bucket, key, this.putFile(bucket, key, file, { IfNoneMatch: '*' }));
+    return this.once(bucket, key, () => this.putFile(bucket, key, file, { IfNoneMatch: '*' }));
   }
 
   /** Like `putJson`, unless there is an object of this key: then that one is given. */
   async putJsonOnce(bucket: string, key: string, value: unknown): Promise<StoredObject> {
-    const put = new PutObjectCommand({
-      Bucket: bucket,
-      Key: key,
-      Body: JSON.stringify(value, undefined, 1),
-      ContentType: 'application/json',
-      IfNoneMatch: '*',
-    });
-    return this.once(bucket, key, this.s3.send(put));
+    return this.once(bucket, key, () => this.putJson(bucket, key, value, { IfNoneMatch: '*' }));
   }
 
   /**
@@ -338,7 +335,7 @@ export class ObjectStore {
     bucket: string,
     key: string,
     file: string,
-    condition: Pick<PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch'> = {},
+    condition: PutCondition = {},
   ): Promise<StoredObject> {
     const { size } = await stat(file);
     const body = createReadStream(file, { highWaterMark: 2 ** 20 });
@@ -348,9 +345,9 @@ export class ObjectStore {
     return { bucket, key, etag: put.ETag ?? '', size, ...versionOf(put.VersionId) };
   }
 
-  private async once(bucket: string, key: string, put: Promise<unknown>): Promise<StoredObject> {
+  private async once(bucket: string, key: string, put: () => Promise<StoredObject>): Promise<StoredObject> {
     try {
-      await put;
+      return await put();
     } catch (error) {
       if (statusOf(error) !== 412) throw error;
     }

@@ -13,10 +13,25 @@ const COUNTED = 500;
 export class WorkStore {
   constructor(private readonly table: RunsTable) {}
 
-  /** Remembers work, unless it is remembered already. */
-  async offer(stage: Stage, item: Pick<WorkItem, 'id' | 'topic' | 'message' | 'headers'>): Promise<void> {
-    const fresh = { attempts: 0, claims: 0, notBefore: 0, leaseUntil: 0, progressAt: Date.now() };
-    await this.table.putNew({ ...workKey(stage, item.id), ...item, ...fresh });
+  /**
+   * Remembers work, and, where a lease is named, claims it in the same step. Gives the item, or undefined where it was
+   * remembered already: then nothing changes.
+   */
+  async offer(
+    stage: Stage,
+    item: Pick<WorkItem, 'id' | 'topic' | 'message' | 'headers'>,
+    lease?: { readonly owner: string; readonly until: number },
+  ): Promise<WorkItem | undefined> {
+    const fresh: WorkItem = {
+      ...item,
+      attempts: 0,
+      notBefore: 0,
+      progressAt: Date.now(),
+      ...(lease === undefined
+        ? { claims: 0, leaseUntil: 0 }
+        : { claims: 1, leaseUntil: lease.until, leaseOwner: lease.owner }),
+    };
+    return (await this.table.putNew({ ...workKey(stage, item.id), ...fresh })) ? fresh : undefined;
   }
 
   list(stage: Stage): Promise<WorkItem[]> {
