@@ -42,8 +42,11 @@ export class ArchiveRun extends StagePerformer {
     const { runId } = work.event.data as KpisPublished;
     const run = await runs.findRun(runId);
     if (run?.state !== 'published' || run.manifest === undefined) return 'done';
-    await runs.startStage(runId, 'archiver');
-    const passed = await this.passedFiles(run, await objects.readJson<Manifest>(run.manifest));
+    const [manifest] = await Promise.all([
+      objects.readJson<Manifest>(run.manifest),
+      runs.startStage(runId, 'archiver'),
+    ]);
+    const passed = await this.passedFiles(run, manifest);
     const gone = await this.copyAll(run, passed, work);
     const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();

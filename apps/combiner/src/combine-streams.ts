@@ -1,3 +1,4 @@
+import { loadDuckDBAhead } from '@music/duckdb';
 import { ErasureKey } from '@music/erasure';
 import { BatchCombined, type StreamsSensed, envelope } from '@music/events';
 import { type Manifest, type Work, type WorkOutcome, messageOf } from '@music/runs';
@@ -23,6 +24,7 @@ export class CombineStreams extends StagePerformer {
     private readonly config: CombinerConfig,
   ) {
     super();
+    loadDuckDBAhead();
     this.combine = new CombineBatch(
       runtime.stores.objects,
       { intermediate: config.intermediateBucket, lake: config.lakeBucket },
@@ -41,10 +43,12 @@ export class CombineStreams extends StagePerformer {
     const { runs, objects } = this.runtime.stores;
     const { runId, batch, manifest } = work.event.data as StreamsSensed;
     if ((await runs.batches.find(runId, batch))?.state !== 'sensed') return 'done';
-    await runs.startStage(runId, 'combiner');
     const began = performance.now();
-    const frozen = await objects.readJson<Manifest>(manifest);
-    const erased = await runs.erasures.state();
+    const [frozen, erased] = await Promise.all([
+      objects.readJson<Manifest>(manifest),
+      runs.erasures.state(),
+      runs.startStage(runId, 'combiner'),
+    ]);
     const key = erased.hashes.length === 0 ? undefined : ErasureKey.read(this.config.erasureKeyFile);
     const evidence = await this.combine.execute(frozen, batch, work, { ...erased, key });
     const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);

@@ -387,7 +387,6 @@ export class ComputeKpis extends StagePerformer {
     const { runs, objects } = this.runtime.stores;
     const known = run.job?.input;
     if (known !== undefined) return { job: await objects.readJson<KpiJob>(known), input: known };
-    (await this.runner).prepare?.();
     const { runId } = run;
     const erased: string[] = [];
     const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;

@@ -42,8 +42,7 @@ export class ValidateBatch extends StagePerformer {
     const { runs, objects } = this.runtime.stores;
     const event = work.event.data as BatchCombined;
     const { runId, batch } = event;
-    await runs.startStage(runId, 'validator');
-    const found = await runs.batches.find(runId, batch);
+    const [found] = await Promise.all([runs.batches.find(runId, batch), runs.startStage(runId, 'validator')]);
     if (found?.state === 'combined') {
       const [manifest, evidence] = await Promise.all([
         objects.readJson<Manifest>(event.manifest),

@@ -30,7 +30,12 @@ export class EngineExhausted extends LastingError {
 }
 
 /** The library takes 40 MiB of memory, so it is loaded by the first piece of work that needs it. */
-export const loadDuckDB = (): Promise<typeof import('@duckdb/node-api')> => import('@duckdb/node-api');
+const loadDuckDB = (): Promise<typeof import('@duckdb/node-api')> => import('@duckdb/node-api');
+
+/** For services that need it in every run: they load it when they start, and not while a run waits. */
+export function loadDuckDBAhead(): void {
+  loadDuckDB().catch(() => undefined); // who opens an engine is told
+}
 
 /**
  * One embedded DuckDB, held to its limits and to one scratch folder: it can read and write no other file, loads no

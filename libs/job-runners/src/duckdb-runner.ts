@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type DuckDBLimits, loadDuckDB } from '@music/duckdb';
+import { type DuckDBLimits, loadDuckDBAhead } from '@music/duckdb';
 import { describeError, isLasting } from '@music/errors';
 import type { ObjectStore } from '@music/storage';
 import { runDuckDBJob } from './duckdb-job';
@@ -19,10 +19,8 @@ export class DuckDBRunner implements JobRunner {
     private readonly store: ObjectStore,
     private readonly scratch: string,
     private readonly limits: DuckDBLimits,
-  ) {}
-
-  prepare(): void {
-    loadDuckDB().catch(() => undefined); // who opens an engine is told
+  ) {
+    loadDuckDBAhead();
   }
 
   async start(job: KpiJob): Promise<JobStart> {

@@ -75,8 +75,6 @@ export type JobStatus =
 /** An engine that runs KPI jobs. Running one twice gives the same lake and the same result. */
 export interface JobRunner {
   readonly engine: string;
-  /** Says that a job comes soon, to an engine that takes time to be loaded. */
-  prepare?(): void;
   /** Starts the run's job, or adopts the one that is under way or was done. Gives the job's id. */
   start(job: KpiJob): Promise<JobStart>;
   /** How the job stands; where the engine can tell at once, this waits up to `waitMs` for its end. */
