@@ -111,10 +111,10 @@ async function measureOnce(
   const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', muchData: row.muchData === true });
   try {
     await pipeline.load(folder);
-    let run = await measureRun(pipeline);
+    let run = await measureRun(pipeline, row);
     if (row.then !== undefined) {
       await pipeline.load(await row.then(dir));
-      run = await measureRun(pipeline);
+      run = await measureRun(pipeline, row);
     }
     if (reached !== undefined) await compareNumbers(pipeline, reached.days);
     const figures: number[] = [];

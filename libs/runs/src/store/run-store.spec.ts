@@ -203,6 +203,30 @@ describe('pipeline_runs', () => {
       expect(calls).toBe(1);
     });
 
+    it('claims what it accepts by the write that remembers it, as far as it has room', async () => {
+      let end = (): void => undefined;
+      const ended = new Promise<void>((resolve) => {
+        end = resolve;
+      });
+      const one = worker(
+        async () => {
+          await ended;
+          return 'done';
+        },
+        { concurrency: 1, leaseMs: 60_000, sweepMs: 60_000 },
+      );
+      const [first, second] = [requested(), requested('scheduled__2024-06-26')];
+      await Promise.all([one.accept(first, {}), one.accept(second, {})]);
+      const items = new Map((await store.work.list('sensor')).map((item) => [item.id, item]));
+      expect(items.get(first.id)).toMatchObject({ claims: 1, leaseUntil: expect.any(Number), attempts: 0 });
+      expect(items.get(first.id)?.leaseUntil).toBeGreaterThan(Date.now() + 30_000);
+      expect(items.get(second.id)).toMatchObject({ claims: 0, leaseUntil: 0 });
+      end();
+      await until('the end of the first has the second begun', async () => {
+        return (await store.work.list('sensor')).length === 0;
+      });
+    });
+
     it('tells how far long work is, at most once a second, and nothing of short work', async () => {
       const one = worker(async ({ progress, event }) => {
         const long = event.data.runId === RUN.runId;
