@@ -58,8 +58,8 @@ const TELL_MS = 1_000;
 export class StageWorker {
   private readonly owner = randomUUID();
   private readonly active = new Map<string, { abort: AbortController; ended: Promise<void>; progressAt: number }>();
-  /** How many pieces are being remembered that are to be begun. */
-  private accepting = 0;
+  /** How many pieces are being claimed, to be begun. */
+  private claiming = 0;
   /** When pieces that tell how far they are were begun, and last told. */
   private readonly told = new Map<string, { readonly startedAt: number; at: number }>();
   /** Pieces of all replicas that were stalled at the last sweep. */
@@ -109,15 +109,8 @@ export class StageWorker {
       this.ring();
       return;
     }
-    this.accepting += 1; // keeps its place while others are accepted
-    try {
-      const lease = { owner: this.owner, until: Date.now() + leaseMs };
-      const accepted = await this.store.work.offer(stage, offered, lease);
-      if (accepted === undefined) this.ring();
-      else this.begin(accepted);
-    } finally {
-      this.accepting -= 1;
-    }
+    const lease = { owner: this.owner, until: Date.now() + leaseMs };
+    if (!(await this.beginClaimed(() => this.store.work.offer(stage, offered, lease)))) this.ring();
   }
 
   /** Looks for work now instead of at the next sweep. */
@@ -178,14 +171,26 @@ export class StageWorker {
         continue;
       }
       if (this.isFull) break; // the end of a piece rings
-      const claimed = await this.store.work.claim(this.options.stage, item.id, this.owner, now, this.options.leaseMs);
-      if (claimed !== undefined) this.begin(claimed);
+      const { stage, leaseMs } = this.options;
+      await this.beginClaimed(() => this.store.work.claim(stage, item.id, this.owner, now, leaseMs));
     }
     return next;
   }
 
   private get isFull(): boolean {
-    return this.active.size + this.accepting >= this.options.concurrency;
+    return this.active.size + this.claiming >= this.options.concurrency;
+  }
+
+  /** Begins the piece that is claimed, if it can be, and gives whether it was. Keeps a place for it meanwhile. */
+  private async beginClaimed(claim: () => Promise<WorkItem | undefined>): Promise<boolean> {
+    this.claiming += 1;
+    try {
+      const claimed = await claim();
+      if (claimed !== undefined) this.begin(claimed);
+      return claimed !== undefined;
+    } finally {
+      this.claiming -= 1;
+    }
   }
 
   private noteStalled(items: readonly WorkItem[], now: number): void {

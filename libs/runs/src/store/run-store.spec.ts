@@ -227,6 +227,35 @@ describe('pipeline_runs', () => {
       });
     });
 
+    it('begins no more at once than it may, also where it accepts work while it claims other', async () => {
+      const [waiting, coming] = [requested(), requested('scheduled__2024-06-26')];
+      const { id, topic } = waiting;
+      await store.work.offer('sensor', { id, topic, message: messageOf(waiting).value, headers: {} });
+      let [atOnce, most, claims] = [0, 0, 0];
+      const one = worker(
+        async () => {
+          most = Math.max(most, (atOnce += 1));
+          await new Promise((resolve) => setTimeout(resolve, 50));
+          atOnce -= 1;
+          return 'done';
+        },
+        { concurrency: 1, leaseMs: 60_000 },
+      );
+      const claim = store.work.claim.bind(store.work);
+      const claiming = jest.spyOn(store.work, 'claim').mockImplementation(async (...args) => {
+        claims += 1;
+        if (claims === 1) await one.accept(coming, {});
+        return claim(...args);
+      });
+      try {
+        one.start();
+        await until('the work is done', async () => claims > 0 && (await store.work.list('sensor')).length === 0);
+      } finally {
+        claiming.mockRestore();
+      }
+      expect(most).toBe(1);
+    });
+
     it('tells how far long work is, at most once a second, and nothing of short work', async () => {
       const one = worker(async ({ progress, event }) => {
         const long = event.data.runId === RUN.runId;
