@@ -43,13 +43,12 @@ export interface TopGenreItem extends TopGenre {
   readonly kpi: string;
   readonly version: number;
 }
-export interface TopSongItem extends TopSong {
+
+/** A song among the first of its genre on a day. It has no item of its own: that of its genre has it. */
+export interface TopSongOfDay extends TopSong {
   readonly date: string;
-  readonly kpi: string;
   readonly version: number;
 }
-
-export type KpiItem = DayItem | GenreItem | TopGenreItem | TopSongItem;
 
 const MAX_PART_BYTES = 512; // a sort key takes 1,024
 
@@ -64,12 +63,10 @@ export function keyPart(genre: string): string {
 }
 
 export const genreKey = (genre: string): string => `genre#${keyPart(genre)}`;
-export const topSongPrefix = (genre?: string): string =>
-  genre === undefined ? 'top-song#' : `top-song#${keyPart(genre)}#`;
 export const TOP_GENRE_PREFIX = 'top-genre#';
 
 /** The items of a day but for `day` itself, those that are queried together beside each other. */
-export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreItem | TopSongItem)[] {
+export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreItem)[] {
   const { date } = day;
   const songsOf = new Map<string, TopSong[]>();
   for (const song of day.top_songs) songsOf.set(song.genre, [...(songsOf.get(song.genre) ?? []), song]);
@@ -85,7 +82,6 @@ export function itemsOf(day: DayKpis, version: number): (GenreItem | TopGenreIte
       top_5_genres_per_day: day.top_genres,
       version,
     })),
-    ...day.top_songs.map((top) => ({ date, kpi: `${topSongPrefix(top.genre)}${top.rank}`, ...top, version })),
   ];
 }
 

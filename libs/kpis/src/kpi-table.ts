@@ -15,11 +15,10 @@ import {
   type LeftOutDelivery,
   TOP_GENRE_PREFIX,
   type TopGenreItem,
-  type TopSongItem,
+  type TopSongOfDay,
   dayItemOf,
   genreKey,
   itemsOf,
-  topSongPrefix,
 } from './kpi-items';
 
 type Write = NonNullable<TransactWriteCommandInput['TransactItems']>[number];
@@ -183,9 +182,16 @@ export class KpiTable {
       }));
   }
 
-  /** The top songs of one genre, or of all genres by name: rank 1 first, at most three a genre. */
-  async topSongs(date: string, genre?: string, limit = 3): Promise<TopSongItem[]> {
-    return (await this.consistent<TopSongItem>(date, topSongPrefix(genre))).filter(({ rank }) => rank <= limit);
+  /** The top songs of one genre, or of all genres by key: rank 1 first, at most three a genre. */
+  async topSongs(date: string, genre?: string, limit = 3): Promise<TopSongOfDay[]> {
+    const found = genre === undefined ? await this.genres(date) : [await this.genre(date, genre)];
+    return found.flatMap((item) =>
+      item === undefined
+        ? []
+        : item.top_3_songs_per_genre
+            .slice(0, limit)
+            .map((song) => ({ date, genre: item.genre, ...song, version: item.version })),
+    );
   }
 
   async genre(date: string, genre: string): Promise<GenreItem | undefined> {

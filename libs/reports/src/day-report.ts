@@ -28,14 +28,7 @@ export interface DayReport {
 export async function dayReport(kpis: KpiTable, date: string): Promise<DayReport | undefined> {
   const day = await kpis.readDay(date);
   if (day === undefined) return undefined;
-  const [genres, topGenres, topSongs] = await Promise.all([
-    kpis.genres(date),
-    kpis.topGenres(date, 5),
-    kpis.topSongs(date),
-  ]);
-  const songsOf = new Map<string, Omit<TopSong, 'genre'>[]>();
-  for (const { genre, rank, track_id, song, artists, listen_count } of topSongs)
-    songsOf.set(genre, [...(songsOf.get(genre) ?? []), { rank, track_id, song, artists, listen_count }]);
+  const [genres, topGenres] = await Promise.all([kpis.genres(date), kpis.topGenres(date, 5)]);
   return {
     date,
     listen_count: day.listen_count,
@@ -50,7 +43,13 @@ export async function dayReport(kpis: KpiTable, date: string): Promise<DayReport
       total_listening_ms: item.total_listening_ms,
       total_listening_time: item.total_listening_time,
       avg_listening_time_per_user: item.avg_listening_time_per_user,
-      top_songs: songsOf.get(item.genre) ?? [],
+      top_songs: item.top_3_songs_per_genre.map(({ rank, track_id, song, artists, listen_count }) => ({
+        rank,
+        track_id,
+        song,
+        artists,
+        listen_count,
+      })),
     })),
     top_genres: topGenres.map(({ rank, genre, listen_count }) => ({ rank, genre, listen_count })),
   };

@@ -1,4 +1,4 @@
-import type { DayItem, GenreDay, TopGenreItem, TopSongItem } from '@music/kpis';
+import type { DayItem, GenreDay, TopGenreItem, TopSongOfDay } from '@music/kpis';
 import { minutes } from '@music/kpis';
 import { Column, Count } from '../http/row';
 
@@ -88,7 +88,7 @@ export class TopSongRow extends OfDay {
   @Column(ZONE) readonly time_zone!: string;
 }
 
-export function topSongRow(item: TopSongItem, time_zone: string): TopSongRow {
+export function topSongRow(item: TopSongOfDay, time_zone: string): TopSongRow {
   const { date, genre, rank, track_id, song, artists, listen_count, version } = item;
   return { date, genre, rank, track_id, song, artists, listen_count, version, time_zone };
 }
