@@ -123,7 +123,10 @@ describe('archiving a run', () => {
     expect(await objects.head('versioned', 'streams/bad.csv')).toBeDefined();
     expect(await objects.head(config.intermediateBucket, `runs/${runId}/staging/x`)).toBeUndefined();
     expect(await runs.findRun(runId)).toMatchObject({ state: 'completed', archivedFiles: 1 });
-    expect((await runs.outbox.list('archiver')).at(-1)).toMatchObject({ topic: 'music.run.completed', key: runId });
+    expect((await runs.outbox.page('archiver')).owed.at(-1)).toMatchObject({
+      topic: 'music.run.completed',
+      key: runId,
+    });
     expect(await archive.perform(work)).toBe('done');
   });
 

@@ -15,7 +15,7 @@ import { type DayNumbers, floor } from './floor';
 import { benchForms } from './forms';
 import { type Measured, compareNumbers, measureRun } from './measure';
 import { benchRetract } from './retract';
-import { ROWS, type Row, watchesScratch } from './rows';
+import { ROWS, type Row } from './rows';
 
 /** What is no run of some data, and prints a table of its own. */
 const OTHERS: Readonly<Record<string, (say: (text: string) => void) => Promise<void>>> = {
@@ -110,12 +110,11 @@ async function measureOnce(
 ) {
   const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', muchData: row.muchData === true });
   try {
-    const options = { watchesScratch: watchesScratch(row) };
     await pipeline.load(folder);
-    let run = await measureRun(pipeline, options);
+    let run = await measureRun(pipeline);
     if (row.then !== undefined) {
       await pipeline.load(await row.then(dir));
-      run = await measureRun(pipeline, options);
+      run = await measureRun(pipeline);
     }
     if (reached !== undefined) await compareNumbers(pipeline, reached.days);
     const figures: number[] = [];

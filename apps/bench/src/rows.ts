@@ -56,10 +56,8 @@ const scratch: Figure = {
   what: "scratch ÷ the day's Parquet",
   must: 2.5,
   goal: 1.5,
-  of: async ({ scratchBytes = NaN }, _, pipeline) => scratchBytes / (await lakeBytes(pipeline, FIRST_DAY)),
+  of: async ({ scratchBytes }, _, pipeline) => scratchBytes / (await lakeBytes(pipeline, FIRST_DAY)),
 };
-/** Whether a figure of the row needs the services' scratch folders to be watched. */
-export const watchesScratch = ({ figures }: Row): boolean => figures.includes(scratch);
 
 const publishing: Figure = {
   what: "the job's end to published, s",

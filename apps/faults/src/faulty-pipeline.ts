@@ -104,7 +104,7 @@ export class FaultyPipeline {
       for (const stage of STAGES) {
         for (const { id, attempts } of await stores.runs.work.list(stage))
           open.push(`${stage} has work ${id}, tried ${attempts} times`);
-        for (const { topic } of await stores.runs.outbox.list(stage)) open.push(`${stage} owes ${topic}`);
+        for (const { topic } of (await stores.runs.outbox.page(stage)).owed) open.push(`${stage} owes ${topic}`);
       }
       if (ended !== undefined && open.length === 0) return;
       if (Date.now() > deadline) {

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { LastingError, describeError } from '@music/errors';
 import { KpisPublished, type ObjectRef, RunHeld, type RunValidated, dateIn, envelope, runKind } from '@music/events';
 import {
@@ -38,6 +39,8 @@ import { finalRows, notesOf, songsVersion } from './run-outcome';
 import { changeDeliveries } from './standing-deliveries';
 
 const TURN_POLL_MS = 1_000;
+/** While a job runs, its run is looked at so often: whether it has its turn still. */
+const RUN_UNSEEN_MS = 5_000;
 const PUBLISHED_AT_ONCE = 8;
 const VERDICTS_READ_AT_ONCE = 8;
 /** A run's item, and its events, tell no more. */
@@ -93,11 +96,15 @@ export class ComputeKpis extends StagePerformer {
     const { job, input } = await this.jobOf(run, turn, work);
     const summaryRef = run.job?.summary ?? (await this.finishJob(run, job, input, work));
     if ('again' in summaryRef) return summaryRef;
-    const summary = await this.runtime.stores.objects.readJson<KpiJobSummary>(summaryRef);
-    const checks = isChecked(run) ? await this.check(run, job, summary) : { version: turn, findings: [] };
+    const [summary, computed] = await Promise.all([
+      this.runtime.stores.objects.readJson<KpiJobSummary>(summaryRef),
+      runs.findRun(runId),
+    ]);
+    if (computed?.version !== turn) return { again: TURN_POLL_MS };
+    const checks = isChecked(run) ? await this.check(computed, job, summary) : { version: turn, findings: [] };
     if (checks === undefined) return { again: TURN_POLL_MS };
     if (checks.findings.some(({ level }) => level === 'hold')) await this.hold(run, turn, checks, work);
-    else await this.publish(run, job, summaryRef, summary, checks, work);
+    else await this.publish(computed, job, summaryRef, summary, checks, work);
     await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
     return 'done';
   }
@@ -125,8 +132,8 @@ export class ComputeKpis extends StagePerformer {
   }
 
   /**
-   * Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, it is to be
-   * looked at again.
+   * Starts or adopts the job, and gives its summary once it has one. Where the run has changed meanwhile, or the job
+   * goes on for long, the run is to be looked at again.
    */
   private async finishJob(
     run: Run,
@@ -156,16 +163,25 @@ export class ComputeKpis extends StagePerformer {
       await note({ jobRunId });
       status = await runner.poll(job, jobRunId, waitMs);
     }
+    // Looking at the job costs less than looking at its run.
+    const runSeenAt = Date.now();
+    let { logs } = run.job ?? {};
+    while (status.state === 'running') {
+      if (status.logs !== undefined && status.logs !== logs) await note({ jobRunId, logs: status.logs });
+      ({ logs } = status);
+      // Where a check may hold the run, nothing of it is published before all of it is seen.
+      if (status.ready !== undefined && !this.mayHold(run))
+        await this.publishDays(job, status.ready, provenanceOf(job, status.ready, jobRunId), work);
+      if (status.daysDone !== undefined) work.progress({ done: status.daysDone, of: job.dates.length, unit: 'days' });
+      const next = this.whileItRuns(jobRunId, status);
+      if (Date.now() + next.again - runSeenAt >= RUN_UNSEEN_MS) return next;
+      if (!next.unchanged) work.progress();
+      await pause(next.again, undefined, { signal: work.signal });
+      status = await runner.poll(job, jobRunId, waitMs);
+    }
     switch (status.state) {
       case 'lost':
         return later; // it is started again at the next look
-      case 'running':
-        if (status.logs !== undefined && status.logs !== run.job?.logs) await note({ jobRunId, logs: status.logs });
-        // Where a check may hold the run, nothing of it is published before all of it is seen.
-        if (status.ready !== undefined && !this.mayHold(run))
-          await this.publishDays(job, status.ready, provenanceOf(job, status.ready, jobRunId), work);
-        if (status.daysDone !== undefined) work.progress({ done: status.daysDone, of: job.dates.length, unit: 'days' });
-        return this.whileItRuns(jobRunId, status);
       case 'succeeded': {
         this.steps.delete(jobRunId);
         const endedAt = new Date().toISOString();
@@ -184,7 +200,7 @@ export class ComputeKpis extends StagePerformer {
   private whileItRuns(
     jobRunId: string,
     { waited, steps }: Extract<JobStatus, { state: 'running' }>,
-  ): Exclude<WorkOutcome, 'done'> {
+  ): { readonly again: number; readonly unchanged: boolean } {
     const unchanged = steps !== undefined && this.steps.get(jobRunId) === steps;
     if (steps !== undefined) this.steps.set(jobRunId, steps);
     return { again: waited === true ? 0 : this.config.jobPollSeconds * 1_000, unchanged };
@@ -233,8 +249,7 @@ export class ComputeKpis extends StagePerformer {
    */
   private async check(run: Run, job: KpiJob, summary: KpiJobSummary): Promise<Checks | undefined> {
     const { runs, kpis, objects } = this.runtime.stores;
-    const known = (await runs.findRun(run.runId))?.checks;
-    if (known?.version === job.version) return known;
+    if (run.checks?.version === job.version) return run.checks;
     const { kpiTimeZone, duckdbLimits, unknownTracks } = this.config;
     const rows = finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, unknownTracks === 'keep');
     const findings = await checkRun(
@@ -277,7 +292,7 @@ export class ComputeKpis extends StagePerformer {
     const { runId } = run;
     const { version } = job;
     work.log.info({ engine: summary.engine, seconds: summary.seconds }, 'KPIs are computed');
-    const jobRunId = run.job?.jobRunId ?? (await runs.findRun(runId))?.job?.jobRunId ?? '';
+    const jobRunId = run.job?.jobRunId ?? '';
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     const told = job.dates.length > 0 ? this.tellCurrentTables(job, work) : undefined;
     try {
@@ -302,7 +317,7 @@ export class ComputeKpis extends StagePerformer {
       days: summary.days.length,
       notes: notesOf(summary),
       rows: finalRows(run.rows ?? { read: 0, kept: 0, rejected: {} }, summary, job.keepUnknownTracks),
-      job: { ...(await runs.findRun(runId))?.job, engine: summary.engine, seconds: summary.seconds },
+      job: { ...run.job, engine: summary.engine, seconds: summary.seconds },
     };
     if (
       await runs.transition(runId, { state: 'validated', version }, 'published', 'glue-trigger', changes, [published])

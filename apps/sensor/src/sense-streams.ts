@@ -183,22 +183,23 @@ export class SenseStreams extends StagePerformer {
   }
 
   /**
-   * Makes the batches of a frozen manifest, each with the event it owes. The last one is announced together with the
-   * run's state, so that no run can be judged to the end before it is sensed.
+   * Makes the batches of a frozen manifest, each with the event it owes. The last one is made together with the run's
+   * state, so that no run can be judged to the end before it is sensed.
    */
   private async announce(run: Run, work: Work): Promise<WorkOutcome> {
     const { runs } = this.runtime.stores;
-    const { runId, manifest, batches = 0 } = run;
-    if (manifest === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
+    const { runId, manifest, batches } = run;
+    if (manifest === undefined || batches === undefined) throw new Error(`run ${runId} is frozen without a manifest`);
     const announcement = (batch: number) =>
       messageOf(envelope(StreamsSensed, 'sensor', { runId, batch, manifest }), work);
     const last = batches - 1;
     await mapLimited(
-      Array.from({ length: batches }, (_, batch) => batch),
+      Array.from({ length: last }, (_, batch) => batch),
       CALLS_AT_ONCE,
-      (batch) => runs.batches.create(runId, batch, 'sensor', batch === last ? [] : [announcement(batch)]),
+      (batch) => runs.batches.create(runId, batch, 'sensor', [announcement(batch)]),
     );
-    await runs.transition(runId, 'frozen', 'sensed', 'sensor', {}, [announcement(last)]);
+    const lastBatch = runs.batches.making(runId, last);
+    await runs.transition(runId, 'frozen', 'sensed', 'sensor', {}, [announcement(last)], [lastBatch]);
     return 'done';
   }
 

@@ -92,6 +92,19 @@ export function toJson(event: Envelope): string {
   );
 }
 
+/**
+ * Writes and reads an event of a topic that says nothing, so that what does so is compiled before the first event
+ * comes, which would take some 20 ms longer.
+ */
+export function rehearse(topic: string): void {
+  const event = { id: topic, source: '/music', time: new Date().toISOString(), topic, key: topic, data: {} };
+  try {
+    fromJson(toJson(event as Envelope));
+  } catch (error) {
+    if (!(error instanceof SchemaViolation)) throw error;
+  }
+}
+
 /** Reads a message's text. Throws SchemaViolation that says what is wrong with it. */
 export function fromJson(text: string): Envelope {
   let json: Record<string, unknown>;

@@ -49,6 +49,9 @@ const SENDS: Record<Stage, readonly { readonly topic: string }[]> = {
   archiver: [RunCompleted, RunFailed],
 };
 
+/** The topics of the events that a stage sends. */
+export const sentBy = (stage: Stage): string[] => topicsOf(SENDS[stage]);
+
 /** What a client does with Kafka, and nothing else; a test has a broker that refuses all else. */
 export function kafkaAccess(client: KafkaClient): KafkaAccess {
   const none = { reads: [], writes: [], creates: [], groups: [], ownGroups: [], watches: { topics: [], groups: [] } };
@@ -65,7 +68,7 @@ export function kafkaAccess(client: KafkaClient): KafkaAccess {
   const own = {
     ...none,
     reads: [INPUT_OF[client].topic, retryTopics(client)],
-    writes: [...topicsOf([INPUT_OF[client], ...SENDS[client]]), retryTopics(client), deadLetterTopic(client)],
+    writes: [INPUT_OF[client].topic, ...sentBy(client), retryTopics(client), deadLetterTopic(client)],
     groups: [group, `${group}.retry`],
     watches: { topics: [deadLetterTopic(client)], groups: [] },
   };

@@ -1,5 +1,5 @@
 import { describeError, isLasting } from '@music/errors';
-import { type Envelope, type Stage, fromJson, retryTopic } from '@music/events';
+import { type Envelope, type Stage, fromJson, rehearse, retryTopic } from '@music/events';
 import { type OutboxMessage, deadLetter } from '@music/runs';
 import { type CustomTransportStrategy, Server } from '@nestjs/microservices';
 import type { Consumer, EachMessagePayload, Kafka } from 'kafkajs';
@@ -58,6 +58,7 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
     const { stage, groupId, retryDelaysMs } = this.options;
     const { topics } = this;
     const retries = retryDelaysMs.map((_, i) => retryTopic(stage, i + 1));
+    for (const topic of topics) rehearse(topic);
     void this.outbox.connect();
     this.consume(groupId, topics, (payload) => this.handle(payload.topic, payload));
     this.consume(`${groupId}.retry`, retries, (payload) => this.handleRetry(payload));

@@ -1,11 +1,11 @@
 import type { OutboxMessage, OwedMessage } from '@music/runs';
-import type { Stage } from '@music/events';
+import { type Stage, sentBy } from '@music/events';
 import type { Kafka, Producer } from 'kafkajs';
 import { type Log, untilConnected } from './kafka-client';
 
 /** Where a stage's owed messages stand; `OutboxStore` is one. */
 export interface OwedMessages {
-  list(stage: Stage): Promise<OwedMessage[]>;
+  page(stage: Stage): Promise<{ readonly owed: readonly OwedMessage[]; readonly more: boolean }>;
   strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void>;
 }
 
@@ -28,6 +28,8 @@ export class Outbox {
 
   async connect(): Promise<void> {
     this.connected = await untilConnected('producer', () => this.producer.connect(), this.log, this.stopping.signal);
+    // No message, but its producer looks up where the topics are, which the first message would have to wait for.
+    if (this.connected) await this.lookUp(sentBy(this.stage)).catch(() => undefined);
   }
 
   /** Everything that is owed now is sent when this resolves. Calls that overlap share the work. */
@@ -63,14 +65,18 @@ export class Outbox {
     await this.producer.disconnect();
   }
 
+  private async lookUp(topics: readonly string[]): Promise<void> {
+    await this.producer.sendBatch({ topicMessages: topics.map((topic) => ({ topic, messages: [] })) });
+  }
+
   private async sendAll(): Promise<void> {
     do {
       this.again = false;
-      const owed = await this.owed.list(this.stage);
+      const { owed, more } = await this.owed.page(this.stage);
       if (owed.length === 0) continue;
       await this.send(owed);
       await this.owed.strike(this.stage, owed);
-      this.again = true; // there may be more than one page
+      this.again ||= more;
     } while (this.again);
   }
 }

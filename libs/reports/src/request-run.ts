@@ -134,6 +134,8 @@ function ask(kafka: Stores['kafka'], { traceparent }: Asker, event: Envelope): P
   return publishEvent(kafka, event, traceparent === undefined ? {} : { traceparent });
 }
 
+const LOOK_MS = { least: 200, most: 1_000 };
+
 /** Waits until a run has ended, or is held. Gives undefined where `timeoutMs` passed, or `signal` was aborted, first. */
 export async function waitForRun(
   { runs }: Pick<Stores, 'runs'>,
@@ -144,11 +146,13 @@ export async function waitForRun(
     onState = () => undefined,
   }: { timeoutMs?: number; signal?: AbortSignal; onState?: (run: Run | undefined) => void } = {},
 ): Promise<Run | undefined> {
-  const deadline = Date.now() + timeoutMs;
+  const began = Date.now();
+  // Ever more seldom: who waits for long is told of the end a little later.
+  const untilNextLook = () => Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, (Date.now() - began) / 20));
   for (
     let last: string | undefined;
-    Date.now() < deadline && signal?.aborted !== true;
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    Date.now() - began < timeoutMs && signal?.aborted !== true;
+    await new Promise((resolve) => setTimeout(resolve, untilNextLook()))
   ) {
     const run = await runs.findRun(runId);
     if (run?.state !== last) onState(run);

@@ -15,16 +15,14 @@ export class BatchStore {
 
   /** Makes a batch together with the messages that the stage owes for it, unless it is there. */
   create(runId: string, batch: number, stage: Stage, owes: readonly OutboxMessage[]): Promise<boolean> {
-    return this.table.transact([
-      {
-        Put: {
-          TableName: this.table.name,
-          Item: { ...batchKey(runId, batch), runId, batch, state: 'sensed' },
-          ConditionExpression: 'attribute_not_exists(pk)',
-        },
-      },
-      ...this.table.owing(stage, owes, new Date()),
-    ]);
+    const Put = { ...this.making(runId, batch).Put, ConditionExpression: 'attribute_not_exists(pk)' };
+    return this.table.transact([{ Put }, ...this.table.owing(stage, owes, new Date())]);
+  }
+
+  /** The write that makes a batch, in the place of one that is there. */
+  making(runId: string, batch: number) {
+    const Item = { ...batchKey(runId, batch), runId, batch, state: 'sensed' };
+    return { Put: { TableName: this.table.name, Item } };
   }
 
   find(runId: string, batch: number): Promise<Batch | undefined> {

@@ -5,6 +5,7 @@ import type { RunsTable } from './runs-table';
 
 /** DynamoDB takes 100 writes; some are left for the change that messages go with. */
 export const MESSAGES_A_TRANSACTION = 90;
+const MESSAGES_A_PAGE = 200;
 
 /** What stages owe to topics, and which dead letters were put back. */
 export class OutboxStore {
@@ -16,18 +17,18 @@ export class OutboxStore {
       await this.table.transact(this.table.owing(stage, messages.slice(i, i + MESSAGES_A_TRANSACTION), new Date()));
   }
 
-  /** What a stage owes, oldest first. */
-  async list(stage: Stage, limit = 200): Promise<OwedMessage[]> {
-    const { Items } = await this.table.dynamo.send(
+  /** The oldest that a stage owes, oldest first, and whether there may be more. */
+  async page(stage: Stage): Promise<{ readonly owed: OwedMessage[]; readonly more: boolean }> {
+    const { Items, LastEvaluatedKey } = await this.table.dynamo.send(
       new QueryCommand({
         TableName: this.table.name,
         KeyConditionExpression: 'pk = :pk',
         ExpressionAttributeValues: { ':pk': `outbox#${stage}` },
         ConsistentRead: true,
-        Limit: limit,
+        Limit: MESSAGES_A_PAGE,
       }),
     );
-    return (Items ?? []) as OwedMessage[];
+    return { owed: (Items ?? []) as OwedMessage[], more: LastEvaluatedKey !== undefined };
   }
 
   async strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {

@@ -57,10 +57,10 @@ describe('pipeline_runs', () => {
       batches: 2,
       requestedAt: new Date(0).toISOString(),
     });
-    const outbox = await store.outbox.list('sensor');
+    const { owed: outbox } = await store.outbox.page('sensor');
     expect(outbox).toMatchObject([owed]);
     await store.outbox.strike('sensor', outbox);
-    expect(await store.outbox.list('sensor')).toEqual([]);
+    expect((await store.outbox.page('sensor')).owed).toEqual([]);
     await expect(store.transition(RUN.runId, 'frozen', 'completed', 'sensor')).rejects.toThrow(RangeError);
   });
 
@@ -337,7 +337,7 @@ describe('pipeline_runs', () => {
     });
 
     const deadLetters = async (): Promise<OwedMessage[]> =>
-      (await store.outbox.list('sensor')).filter(({ topic }) => topic === deadLetterTopic('sensor'));
+      (await store.outbox.page('sensor')).owed.filter(({ topic }) => topic === deadLetterTopic('sensor'));
 
     it('tries a passing fault again, and gives up after a while: the run fails and the event is a dead letter', async () => {
       let calls = 0;

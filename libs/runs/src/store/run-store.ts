@@ -163,8 +163,8 @@ export class RunStore {
   }
 
   /**
-   * Moves a run on, together with the messages that the stage owes for it. Gives false, and changes nothing, where the
-   * run is no longer where it was, `from`.
+   * Moves a run on, together with the messages that the stage owes for it, and with what else is to be written then.
+   * Gives false, and changes nothing, where the run is no longer where it was, `from`.
    */
   async transition(
     runId: string,
@@ -173,14 +173,16 @@ export class RunStore {
     stage: Stage,
     changes: RunChanges = {},
     owes: readonly OutboxMessage[] = [],
-    now = new Date(),
+    besides: readonly Write[] = [],
   ): Promise<boolean> {
+    const now = new Date();
     const expected = typeof from === 'string' ? { state: from } : from;
     if (!TRANSITIONS[expected.state].includes(to))
       throw new RangeError(`a run that is ${expected.state} does not become ${to}`);
     const update = this.table.updateWhere(runKey(runId), { ...changes, state: to }, expected);
     const writes = [
       { Update: to === 'frozen' ? update : endingStage(update, stage, now) }, // the sensor goes on with what it froze
+      ...besides,
       ...this.table.owing(stage, owes, now),
     ];
     const moved = await this.table.transact(writes).catch(async (error: unknown) => {
