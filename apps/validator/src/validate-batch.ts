@@ -169,9 +169,8 @@ export class ValidateBatch extends StagePerformer {
   /** Moves the run on when its last batch is judged. */
   private async endValidation({ runId, manifest }: BatchCombined, work: Work): Promise<void> {
     const { runs } = this.runtime.stores;
-    const run = await runs.findRun(runId);
+    const [run, batches] = await Promise.all([runs.findRun(runId), runs.batches.list(runId)]);
     if (run?.state !== 'sensed') return;
-    const batches = await runs.batches.list(runId);
     if (batches.length < (run.batches ?? 0) || batches.some(({ state }) => state !== 'judged')) return;
     const sum = (count: (batch: Batch) => number) => batches.reduce((total, batch) => total + count(batch), 0);
     const passedFiles = sum((batch) => batch.passedFiles ?? 0);

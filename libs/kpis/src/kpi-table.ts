@@ -62,7 +62,7 @@ export function kpiTable(name: string): CreateTableCommandInput {
   };
 }
 
-const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the check of the claim
+const WRITES_A_TRANSACTION = 99; // DynamoDB takes 100, one is the claim, or the check of it
 const READ_ATTEMPTS = 25;
 const KEYS_A_CALL = 100;
 /**
@@ -89,8 +89,8 @@ export class KpiTable {
   ) {}
 
   /**
-   * Publishes a day as a whole: claims it, writes the new items, deletes those that no longer belong, and writes `day`
-   * last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write
+   * Publishes a day as a whole: claims it with the first of the new items, writes the others, deletes those that no
+   * longer belong, and writes `day` last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write
    * is bound to the claim, so a process that wakes up late cannot mix its version in. `leftOut`: deliveries with listens
    * of the day that do not count.
    */
@@ -100,15 +100,12 @@ export class KpiTable {
     leftOut: readonly LeftOutDelivery[] = [],
   ): Promise<'published' | 'superseded'> {
     const { version } = provenance;
-    if (!(await this.claim(day.date, version))) return 'superseded';
     const items = itemsOf(day, version);
-    const put = this.writeAllUnderClaim(
-      day.date,
-      version,
-      items.map((Item) => ({ Put: { TableName: this.table, Item } })),
-    );
+    const puts = items.map((Item) => ({ Put: { TableName: this.table, Item } }));
+    const first = puts.splice(0, WRITES_A_TRANSACTION);
+    if (!(await this.writeIf({ Update: this.claiming(day.date, version) }, first))) return 'superseded';
     // Beside the writes: whichever of them it sees is kept.
-    const [isOurs, found] = await Promise.all([put, this.keys(day.date)]);
+    const [isOurs, found] = await Promise.all([this.writeAllUnderClaim(day.date, version, puts), this.keys(day.date)]);
     const keep = new Set(['day', ...items.map(({ kpi }) => kpi)]);
     const stale = found.filter(({ kpi }) => !keep.has(kpi));
     const deletes = stale.map(({ kpi }) => ({ Delete: { TableName: this.table, Key: { date: day.date, kpi } } }));
@@ -212,39 +209,32 @@ export class KpiTable {
     throw new DayIsBeingPublished(`${date} is being published; ask again in a moment`);
   }
 
-  private async claim(date: string, version: number): Promise<boolean> {
-    try {
-      await this.dynamo.send(
-        new UpdateCommand({
-          TableName: this.table,
-          Key: { date, kpi: 'day' },
-          UpdateExpression: 'SET claimed_by_version = :version',
-          ConditionExpression: 'attribute_not_exists(claimed_by_version) OR claimed_by_version <= :version',
-          ExpressionAttributeValues: { ':version': version },
-        }),
-      );
-      return true;
-    } catch (error) {
-      if ((error as Error).name === 'ConditionalCheckFailedException') return false;
-      throw error;
-    }
+  private claiming(date: string, version: number) {
+    return {
+      TableName: this.table,
+      Key: { date, kpi: 'day' },
+      UpdateExpression: 'SET claimed_by_version = :version',
+      ConditionExpression: 'attribute_not_exists(claimed_by_version) OR claimed_by_version <= :version',
+      ExpressionAttributeValues: { ':version': version },
+    };
   }
 
   private async writeAllUnderClaim(date: string, version: number, writes: readonly Write[]): Promise<boolean> {
-    for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
-      if (!(await this.writeUnderClaim(date, version, writes.slice(i, i + WRITES_A_TRANSACTION)))) return false;
-    }
-    return true;
-  }
-
-  private async writeUnderClaim(date: string, version: number, writes: Write[]): Promise<boolean> {
     const claim = {
       TableName: this.table,
       Key: { date, kpi: 'day' },
       ConditionExpression: 'claimed_by_version = :version',
       ExpressionAttributeValues: { ':version': version },
     };
-    const command = new TransactWriteCommand({ TransactItems: [{ ConditionCheck: claim }, ...writes] });
+    for (let i = 0; i < writes.length; i += WRITES_A_TRANSACTION) {
+      if (!(await this.writeIf({ ConditionCheck: claim }, writes.slice(i, i + WRITES_A_TRANSACTION)))) return false;
+    }
+    return true;
+  }
+
+  /** All of these writes, or, where the condition of the first does not hold, none. */
+  private async writeIf(first: Write, others: readonly Write[]): Promise<boolean> {
+    const command = new TransactWriteCommand({ TransactItems: [first, ...others] });
     try {
       await unhurried(() => this.dynamo.send(command));
       return true;
