@@ -15,7 +15,7 @@ export interface Measured {
   readonly peakMb: Record<Stage, number>;
   /** Processor seconds of each stage, and of the servers, in this run. */
   readonly cpu: Record<Stage | Server, number>;
-  /** The most that the services had in their scratch folders at one time, where that was watched. Bytes. */
+  /** The most that the services had in their scratch folders at one time. Bytes. */
   readonly scratchBytes: number;
 }
 

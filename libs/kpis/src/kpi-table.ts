@@ -90,9 +90,9 @@ export class KpiTable {
 
   /**
    * Publishes a day as a whole: claims it with the first of the new items, writes the others, deletes those that no
-   * longer belong, and writes `day` last. Safe to repeat. Gives `superseded` where a publishing with a higher version has claimed the day; every write
-   * is bound to the claim, so a process that wakes up late cannot mix its version in. `leftOut`: deliveries with listens
-   * of the day that do not count.
+   * longer belong, and writes `day` last. Safe to repeat. Gives `superseded` where a publishing with a higher version
+   * has claimed the day; every write is bound to the claim, so a process that wakes up late cannot mix its version in.
+   * `leftOut`: deliveries with listens of the day that do not count.
    */
   async publish(
     day: DayKpis,
