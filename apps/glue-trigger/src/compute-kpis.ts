@@ -101,9 +101,9 @@ export class ComputeKpis extends StagePerformer {
       runs.findRun(runId),
     ]);
     if (computed?.version !== turn) return { again: TURN_POLL_MS };
-    const checks = isChecked(run) ? await this.check(computed, job, summary) : { version: turn, findings: [] };
+    const checks = isChecked(computed) ? await this.check(computed, job, summary) : { version: turn, findings: [] };
     if (checks === undefined) return { again: TURN_POLL_MS };
-    if (checks.findings.some(({ level }) => level === 'hold')) await this.hold(run, turn, checks, work);
+    if (checks.findings.some(({ level }) => level === 'hold')) await this.hold(computed, turn, checks, work);
     else await this.publish(computed, job, summaryRef, summary, checks, work);
     await runs.turns.giveBack(LAKE_TURN, 1, runId, turn);
     return 'done';

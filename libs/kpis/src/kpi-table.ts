@@ -181,13 +181,8 @@ export class KpiTable {
 
   /** The top songs of one genre, or of all genres by key: rank 1 first, at most three a genre. */
   async topSongs(date: string, genre?: string, limit = 3): Promise<TopSongOfDay[]> {
-    const found = genre === undefined ? await this.genres(date) : [await this.genre(date, genre)];
-    return found.flatMap((item) =>
-      item === undefined
-        ? []
-        : item.top_3_songs_per_genre
-            .slice(0, limit)
-            .map((song) => ({ date, genre: item.genre, ...song, version: item.version })),
+    return (await this.genres(date, genre)).flatMap(({ genre: name, top_3_songs_per_genre: songs, version }) =>
+      songs.slice(0, limit).map((song) => ({ date, genre: name, ...song, version })),
     );
   }
 
@@ -195,8 +190,11 @@ export class KpiTable {
     return (await this.query<GenreItem>(date, genreKey(genre))).find(({ kpi }) => kpi === genreKey(genre));
   }
 
-  async genres(date: string): Promise<GenreItem[]> {
-    return this.consistent<GenreItem>(date, 'genre#');
+  /** All genres of a day by key, or the one that is named, where it is there. */
+  async genres(date: string, genre?: string): Promise<GenreItem[]> {
+    if (genre === undefined) return this.consistent<GenreItem>(date, 'genre#');
+    const found = await this.genre(date, genre);
+    return found === undefined ? [] : [found];
   }
 
   /** Items that are all of one version; reads again while a publishing is under way. */

@@ -28,7 +28,7 @@ export class Outbox {
 
   async connect(): Promise<void> {
     this.connected = await untilConnected('producer', () => this.producer.connect(), this.log, this.stopping.signal);
-    // No message, but its producer looks up where the topics are, which the first message would have to wait for.
+    // Where it cannot be done now, the first message does it.
     if (this.connected) await this.lookUp(sentBy(this.stage)).catch(() => undefined);
   }
 
@@ -65,6 +65,7 @@ export class Outbox {
     await this.producer.disconnect();
   }
 
+  /** Sends nothing, for which kafkajs asks where the topics are, too: the first message need not wait for that. */
   private async lookUp(topics: readonly string[]): Promise<void> {
     await this.producer.sendBatch({ topicMessages: topics.map((topic) => ({ topic, messages: [] })) });
   }

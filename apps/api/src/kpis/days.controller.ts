@@ -90,9 +90,7 @@ export class DaysController {
   @AnswersRows(GenreDayRow, 'By name.')
   async genres(@Param() { date }: DayParams, @Query() { genre }: GenresQuery, @Req() request: Request) {
     return this.ofDay(date, request, async () => {
-      const items =
-        genre === undefined ? await this.stores.kpis.genres(date) : [await this.stores.kpis.genre(date, genre)];
-      const rows = items.flatMap((item) => (item === undefined ? [] : [genreDayRow(item, this.zone)]));
+      const rows = (await this.stores.kpis.genres(date, genre)).map((item) => genreDayRow(item, this.zone));
       // The table has them by key, where a very long name is a hash.
       return rows.sort((a, b) => Buffer.compare(Buffer.from(a.genre), Buffer.from(b.genre)));
     });
