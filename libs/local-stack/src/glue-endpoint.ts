@@ -219,7 +219,13 @@ export class GlueEndpoint {
     const root = workspaceRoot();
     run.JobRunState = 'RUNNING';
     const classes = new SharedClasses(path.join(root, '.stack'), 'spark-job');
-    const java = [...(this.muchData ? [] : [QUICK_START]), ...classes.jvmArgs];
+    const compiler = this.muchData
+      ? [
+          '-XX:+UnlockDiagnosticVMOptions',
+          `-XX:CompilerDirectivesFile=${path.join(root, 'docker', 'stack', 'spark-compiler.json')}`,
+        ]
+      : [QUICK_START];
+    const java = [...compiler, ...classes.jvmArgs];
     run.process = Child.spawn(
       'spark',
       'spark-submit',
@@ -233,7 +239,7 @@ export class GlueEndpoint {
           path.join(root, 'glue', 'spark-defaults.conf'),
         ],
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
-        ...(java.length === 0 ? [] : ['--driver-java-options', java.join(' ')]),
+        ...['--driver-java-options', java.join(' ')],
         ...['--conf', `spark.local.dir=${dir}`],
         ...['--conf', 'spark.sql.shuffle.partitions=32'], // Spark's 200 are for more than two cores
         path.join(dir, 'script.py'),
