@@ -23,6 +23,7 @@ import json
 import operator
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -97,15 +98,17 @@ class KpiJob:
         lake = self.standing(self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
         self.view("listens", own.unionByName(lake))
         # Spark parts and spills by itself, so all listens are one bucket.
-        for name in ("tracks", "catalogue", "listeners", "distinct_listens", "track_day", "genre_bitmaps"):
-            self.keep(name)
+        self.keep("tracks", "listeners")
+        self.keep("catalogue", "distinct_listens")
+        self.keep("track_day", "genre_bitmaps", "listener_day")
         for name in ("genre_listeners", "day_listeners"):
             self.view(name, self.model(name))
-        self.keep("listener_day")
-        for name in ("track_genre_day", "genre_day"):
-            self.keep(name)
-        self.write_days(dates)
-        self.write_summary(dates, began)
+        self.keep("track_genre_day")
+        self.keep("genre_day")
+        with ThreadPoolExecutor(1) as pool:
+            report = pool.submit(self.report)
+            self.write_days(dates)
+            self.write_summary(dates, report.result(), began)
 
     def write_days(self, dates: list[str]) -> None:
         """One JSON object a day. Its rows are few: some for each genre."""
@@ -128,16 +131,22 @@ class KpiJob:
                 },
             )
 
-    def write_summary(self, dates: list[str], began: float) -> None:
-        report = self.model("run_report").first().asDict()
+    def report(self) -> dict:
+        """What the whole run came to."""
         song_rows, durations = self.spark.sql("SELECT COUNT(*), COUNT(duration_ms) FROM songs").first()
+        return {
+            **self.model("run_report").first().asDict(),
+            "unreadable_durations": song_rows - durations,
+            "song_rows": song_rows,
+        }
+
+    def write_summary(self, dates: list[str], report: dict, began: float) -> None:
+        """That it is there tells that all days are."""
         self.files.write(
             f"{self.result}/summary.json",
             {
                 "dates": dates,
                 **report,
-                "unreadable_durations": song_rows - durations,
-                "song_rows": song_rows,
                 "left_out_runs": len(self.left_out),
                 "sql_version": self.sql_version(),
                 "seconds": round(time.monotonic() - began, 3),
@@ -203,12 +212,20 @@ class KpiJob:
             return self.spark.createDataFrame([], schema)
         return self.spark.read.schema(schema).parquet(*paths)
 
-    def keep(self, name: str) -> None:
-        """A model that others read: computed once, and kept where the loss of an executor does not matter."""
+    def keep(self, *names: str) -> None:
+        """
+        Models that others read: computed once, and kept where the loss of an executor does not matter. Side by side,
+        since a model that is planned, ends a stage or waits for S3 leaves cores idle.
+        """
+        with ThreadPoolExecutor(len(names)) as pool:
+            for name, kept in zip(names, pool.map(self.kept, names)):
+                self.view(name, kept)
+
+    def kept(self, name: str) -> DataFrame:
         path = f"{self.result}/tables/{name}"
         rows = self.model(name)
         rows.write.mode("overwrite").parquet(path)
-        self.view(name, self.spark.read.schema(rows.schema).parquet(path))
+        return self.spark.read.schema(rows.schema).parquet(path)
 
     def view(self, name: str, rows: DataFrame) -> None:
         rows.createOrReplaceTempView(name)
