@@ -97,8 +97,8 @@ export class KafkaTransport extends Server implements CustomTransportStrategy {
       sessionTimeout: this.options.sessionTimeoutMs,
       heartbeatInterval: Math.floor(this.options.sessionTimeoutMs / 10),
       rebalanceTimeout: 30_000,
-      // How long a broker holds an answer until there is something. A heartbeat, which may have to wait for that, is
-      // still in time; so does who stops. Asking three times as often, 5 idle services and a broker took 1 % more of a core.
+      // How long a broker holds its answer until there is something: five idle services ask it seven times a second.
+      // Who stops waits for that answer, and a heartbeat may have to, which is still in time.
       maxWaitTimeInMs: Math.min(1_500, Math.floor(this.options.sessionTimeoutMs / 5)),
       allowAutoTopicCreation: false,
       retry: { initialRetryTime: 100, maxRetryTime: 5_000, retries: 10 },
