@@ -87,7 +87,7 @@ class KpiJob:
         self.left_out = self.source.get("left_out", {})
         self.lake = arguments.S3_LAKE_PATH.rstrip("/")
         self.result = arguments.S3_RESULT_PATH.rstrip("/")
-        self.models = self.read_models(arguments.SQL_PATH.rstrip("/"))
+        self.sql_path = arguments.SQL_PATH.rstrip("/")
         self.keep_unknown_tracks = arguments.KEEP_UNKNOWN_TRACKS.upper()
 
     def run(self, began: float) -> None:
@@ -156,7 +156,8 @@ class KpiJob:
 
     def sql_version(self) -> str:
         """Names the models by their content, as the service does for its own."""
-        texts = (f"{name}.sql\0{text}\0" for name, text in self.models.items())
+        names = sorted(name for name in self.files.names(self.sql_path) if name.endswith(".sql"))
+        texts = (f"{name}\0{self.text(name)}\0" for name in names)
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
     def lake_folders(self, dates: list[str], own: bool) -> list[str]:
@@ -199,13 +200,12 @@ class KpiJob:
         )
         return functools.reduce(operator.or_, of_runs)
 
-    def read_models(self, path: str) -> dict[str, str]:
-        """Their texts by name, in the order of their files' names."""
-        files = sorted(name for name in self.files.names(path) if name.endswith(".sql"))
-        return {name.removesuffix(".sql"): self.files.read(f"{path}/{name}") for name in files}
+    @functools.cache
+    def text(self, file: str) -> str:
+        return self.files.read(f"{self.sql_path}/{file}")
 
     def model(self, name: str) -> DataFrame:
-        return self.spark.sql(self.models[name].replace("${keep_unknown_tracks}", self.keep_unknown_tracks))
+        return self.spark.sql(self.text(f"{name}.sql").replace("${keep_unknown_tracks}", self.keep_unknown_tracks))
 
     def parquet(self, schema: str, paths: list[str]) -> DataFrame:
         if not paths:
