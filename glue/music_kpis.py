@@ -40,7 +40,7 @@ SESSION = {
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
-LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE"
+LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE, run STRING"
 # With the delivery a row came in: the number of the file in its run's manifest, and, where runs were merged, the run.
 DELIVERED = LISTENS + ", file INT, delivered_by STRING"
 SONGS = "track_id STRING, track_name STRING, artists STRING, track_genre STRING, duration_ms BIGINT, popularity BIGINT"
@@ -94,36 +94,41 @@ class KpiJob:
         dates = self.source["dates"]
         self.view("songs", self.parquet(SONGS, self.source["songs"]))
         self.view("users", self.parquet(USERS, self.source["users"]))
-        own = self.standing(self.lake_folders(dates, own=True)).withColumn("of_run", F.lit(1))
-        lake = self.standing(self.lake_folders(dates, own=False)).withColumn("of_run", F.lit(0))
-        self.view("listens", own.unionByName(lake))
-        # Spark parts and spills by itself, so all listens are one bucket.
-        self.keep("tracks", "listeners")
-        self.keep("catalogue", "distinct_listens")
-        self.keep("track_day", "genre_bitmaps", "listener_day")
-        for name in ("genre_listeners", "day_listeners"):
-            self.view(name, self.model(name))
-        self.keep("track_genre_day")
-        self.keep("genre_day")
-        with ThreadPoolExecutor(1) as pool:
+        self.view("listens", self.listens(dates))
+        # Spark parts and spills by itself, so all listens are one bucket. What needs nothing of each other is made side
+        # by side: a query that is planned, ends a stage or waits for S3 leaves cores idle.
+        with ThreadPoolExecutor() as pool:
+            listeners = pool.submit(self.keep, "listeners")
+            self.keep("tracks")
+            self.keep("catalogue")
+            listeners.result()
+            # Not kept: the query of the three that read them shuffles them once, since with this each asks for all columns.
+            heard = "listener IS NOT NULL AND track IS NOT NULL AND is_new IS NOT NULL"
+            self.view("distinct_listens", self.model("distinct_listens").where(heard))
+            self.keep("track_day", "genre_bitmaps", "listener_day")
+            for name in ("genre_listeners", "day_listeners"):
+                self.view(name, self.model(name))
             report = pool.submit(self.report)
-            self.write_days(dates)
+            day = pool.submit(self.by_day, "day", "listen_count")
+            quality = pool.submit(self.by_day, "quality", "listens")
+            self.keep("track_genre_day")
+            top_songs = pool.submit(self.by_day, "top_songs", "genre", "rank")
+            self.keep("genre_day")
+            genres = pool.submit(ByDay, self.spark.table("genre_day"), "genre")
+            top_genres = pool.submit(self.by_day, "top_genres", "rank")
+            self.write_days(dates, *(rows.result() for rows in (day, genres, top_songs, top_genres, quality)))
             self.write_summary(dates, report.result(), began)
 
-    def write_days(self, dates: list[str]) -> None:
+    def write_days(
+        self, dates: list[str], day: "ByDay", genres: "ByDay", top_songs: "ByDay", top_genres: "ByDay", quality: "ByDay"
+    ) -> None:
         """One JSON object a day. Its rows are few: some for each genre."""
-        days = ByDay(self.model("day"), "listen_count")
-        genres = ByDay(self.spark.table("genre_day"), "genre")
-        top_songs = ByDay(self.model("top_songs"), "genre", "rank")
-        top_genres = ByDay(self.model("top_genres"), "rank")
-        quality = ByDay(self.model("quality"), "listens")
         for date in dates:
-            day = next(iter(days.of(date)), {"listen_count": 0, "unique_listeners": 0})
             self.files.write(
                 f"{self.result}/date={date}.json",
                 {
                     "date": date,
-                    **day,
+                    **next(iter(day.of(date)), {"listen_count": 0, "unique_listeners": 0}),
                     "genres": genres.of(date),
                     "top_songs": top_songs.of(date),
                     "top_genres": top_genres.of(date),
@@ -160,43 +165,19 @@ class KpiJob:
         texts = (f"{name}\0{self.text(name)}\0" for name in names)
         return hashlib.sha256("".join(texts).encode()).hexdigest()[:12]
 
-    def lake_folders(self, dates: list[str], own: bool) -> list[str]:
-        """The lake's folders of these days: those of this run, or those of others."""
-        mine = f"run={self.run_id}"
-        return [
-            folder
-            for date in dates
-            for folder in self.files.folders(f"{self.lake}/listens/date={date}")
-            if folder.endswith(f"/{mine}") == own
-        ]
+    def listens(self, dates: list[str]) -> DataFrame:
+        """The rows of these days without those of deliveries that do not stand, and whether they are this run's."""
+        folders = [folder for date in dates for folder in self.files.folders(f"{self.lake}/listens/date={date}")]
+        rows = self.parquet(DELIVERED if self.left_out else LISTENS, folders, below=f"{self.lake}/listens")
+        if self.left_out:
+            rows = rows.where(~F.coalesce(self.left(), F.lit(False)))  # without a delivery a row stands
+        return rows.withColumn("of_run", F.when(F.col("run") == self.run_id, 1).otherwise(0)).drop("run", "file", "delivered_by")
 
-    def standing(self, folders: list[str]) -> DataFrame:
-        """The rows of these folders, without those of deliveries that do not stand."""
-        whole: list[str] = []
-        parts: dict[str, list[str]] = {}
-        for folder in folders:
-            run = folder.rsplit("/run=", 1)[1]
-            if self.left_out and run.startswith(MERGED):
-                parts.setdefault(MERGED, []).append(folder)
-            elif run in self.left_out:
-                parts.setdefault(run, []).append(folder)
-            else:
-                whole.append(folder)
-        # Without a delivery a row stands.
-        rows = (
-            self.parquet(DELIVERED, paths).where(~F.coalesce(self.left(run), F.lit(False))).drop("file", "delivered_by")
-            for run, paths in parts.items()
-        )
-        return functools.reduce(DataFrame.unionByName, rows, self.parquet(LISTENS, whole))
-
-    def left(self, run: str) -> Column:
-        """Whether a row in a folder of this run, or of merged ones, came in a delivery that does not stand."""
-        if run != MERGED:
-            files = self.left_out[run]
-            return F.lit(True) if files == "all" else F.col("file").isin(files)
+    def left(self) -> Column:
+        """Whether a row came in a delivery that does not stand."""
+        by = F.when(F.col("run").startswith(MERGED), F.col("delivered_by")).otherwise(F.col("run"))
         of_runs = (
-            (F.col("delivered_by") == by) & (F.lit(True) if files == "all" else F.col("file").isin(files))
-            for by, files in self.left_out.items()
+            (by == run) & (F.lit(True) if files == "all" else F.col("file").isin(files)) for run, files in self.left_out.items()
         )
         return functools.reduce(operator.or_, of_runs)
 
@@ -207,25 +188,28 @@ class KpiJob:
     def model(self, name: str) -> DataFrame:
         return self.spark.sql(self.text(f"{name}.sql").replace("${keep_unknown_tracks}", self.keep_unknown_tracks))
 
-    def parquet(self, schema: str, paths: list[str]) -> DataFrame:
+    def parquet(self, schema: str, paths: list[str], below: str | None = None) -> DataFrame:
+        """These objects or folders. `below`: names of folders below it, such as run=R, are columns of the schema."""
         if not paths:
             return self.spark.createDataFrame([], schema)
-        return self.spark.read.schema(schema).parquet(*paths)
+        reader = self.spark.read.schema(schema)
+        return (reader if below is None else reader.option("basePath", below)).parquet(*paths)
 
     def keep(self, *names: str) -> None:
-        """
-        Models that others read: computed once, and kept where the loss of an executor does not matter. Side by side,
-        since a model that is planned, ends a stage or waits for S3 leaves cores idle.
-        """
-        with ThreadPoolExecutor(len(names)) as pool:
-            for name, kept in zip(names, pool.map(self.kept, names)):
-                self.view(name, kept)
-
-    def kept(self, name: str) -> DataFrame:
-        path = f"{self.result}/tables/{name}"
-        rows = self.model(name)
+        """Models that others read: computed by one query, and kept where the loss of an executor does not matter."""
+        models = {name: self.model(name) for name in names}
+        rows = functools.reduce(
+            functools.partial(DataFrame.unionByName, allowMissingColumns=True),
+            (model.withColumn("model", F.lit(name)) for name, model in models.items()),
+        )
+        path = f"{self.result}/tables/{'-'.join(names)}"
         rows.write.mode("overwrite").parquet(path)
-        return self.spark.read.schema(rows.schema).parquet(path)
+        kept = self.spark.read.schema(rows.schema).parquet(path)
+        for name, model in models.items():
+            self.view(name, kept.where(F.col("model") == name).select(*model.columns))
+
+    def by_day(self, name: str, *order: str) -> "ByDay":
+        return ByDay(self.model(name), *order)
 
     def view(self, name: str, rows: DataFrame) -> None:
         rows.createOrReplaceTempView(name)

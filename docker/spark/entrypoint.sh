@@ -7,7 +7,15 @@ case ${1:-} in
   driver)
     shift
     sed "s/CONFIG_MAP/${SPARK_CONFIG_MAP:?}/; s/SECRET/${SPARK_SECRET:?}/" /opt/music/executor-pod.yaml >/tmp/executor-pod.yaml
-    exec "$SPARK_HOME/bin/spark-submit" --properties-file /opt/music/spark-defaults.conf --driver-class-path '/opt/music/jars/*' --conf 'spark.executor.extraClassPath=/opt/music/jars/*' "$@"
+    files=(/opt/music/spark-defaults.conf)
+    if [[ ${SPARK_COMET:?} == true ]]; then files+=(/opt/music/spark-comet.conf); fi
+    cat "${files[@]}" - >/tmp/spark.conf <<SETTINGS
+spark.executor.extraClassPath /opt/music/jars/*
+spark.hadoop.fs.s3a.endpoint ${AWS_ENDPOINT_URL_S3:-s3.amazonaws.com}
+spark.hadoop.fs.s3a.endpoint.region ${AWS_REGION:-us-east-1}
+spark.hadoop.fs.s3a.path.style.access ${S3_FORCE_PATH_STYLE:-false}
+SETTINGS
+    exec "$SPARK_HOME/bin/spark-submit" --properties-file /tmp/spark.conf --driver-class-path '/opt/music/jars/*' "$@"
     ;;
   executor)
     for name in $(compgen -v SPARK_JAVA_OPT_ | sort -t_ -k4 -n); do java_options+=("${!name}"); done

@@ -5,7 +5,7 @@ WITH listens_of AS (
         listen_date,
         listener,
         COUNT(*) AS listen_count,
-        SUM(is_new) AS new_listens
+        COUNT(CASE WHEN is_new = 1 THEN 1 END) AS new_listens
     FROM distinct_listens
     GROUP BY listen_date, listener
 )

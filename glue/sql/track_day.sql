@@ -3,6 +3,6 @@ SELECT
     listen_date,
     track,
     COUNT(*) AS listen_count,
-    CAST(SUM(is_new) AS BIGINT) AS new_listens
+    COUNT(CASE WHEN is_new = 1 THEN 1 END) AS new_listens
 FROM distinct_listens
 GROUP BY listen_date, track

@@ -108,7 +108,11 @@ async function measureOnce(
   dir: string,
   reached: { seconds: number; days: DayNumbers[] } | undefined,
 ) {
-  const pipeline = await LocalPipeline.start({ engine: row.engine ?? 'duckdb', muchData: row.muchData === true });
+  const pipeline = await LocalPipeline.start({
+    engine: row.engine ?? 'duckdb',
+    muchData: row.muchData,
+    comet: row.comet,
+  });
   try {
     await pipeline.load(folder);
     let run = await measureRun(pipeline);

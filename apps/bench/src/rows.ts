@@ -23,11 +23,10 @@ export interface Row {
   readonly engine?: (typeof LOCAL_ENGINES)[number];
   /** Whether it is measured against one DuckDB process, and its numbers compared with that one's. */
   readonly withFloor?: boolean;
-  /**
-   * Whether DynamoDB gets very many items, or Spark very many rows: then they are started for throughput, as AWS's own
-   * are, and not to start soon.
-   */
+  /** Whether DynamoDB gets very many items: then it is started for throughput, as AWS's own is, and not to start soon. */
   readonly muchData?: boolean;
+  /** Whether Spark works as it does on Kubernetes, not as on AWS Glue. */
+  readonly comet?: boolean;
   readonly figures: readonly Figure[];
   /** What comes after the first run: then the second run is the one that is measured. Gives a folder. */
   readonly then?: (dir: string) => Promise<string>;
@@ -127,7 +126,7 @@ export const ROWS: readonly Row[] = [
     name: 'spark',
     data: { listens: 10 * MILLION, files: 10, days: 3 },
     engine: 'glue',
-    muchData: true,
+    comet: true,
     withFloor: true,
     figures: [seconds(60, 45)],
   },

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describeError } from '@music/errors';
 import defaultChecks from '@music/glue/checks/checks.yaml';
 import { EngineServiceConfig, Setting, WrongSettings } from '@music/service';
-import { IsIn, IsInt, IsNumber, IsOptional, Matches, Max, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsNumber, IsOptional, Matches, Max, Min } from 'class-validator';
 import { type CheckOf, readChecks } from './checks/check-list';
 
 const K8S_NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
@@ -76,7 +76,14 @@ export class GlueTriggerConfig extends EngineServiceConfig {
   @Max(1_000)
   sparkExecutors: number = 0;
 
-  @Setting('SPARK_MEMORY_MB', 'MiB of heap of the driver and of each executor')
+  @Setting(
+    'SPARK_COMET',
+    'whether Spark on Kubernetes works on columns by native code, with Comet; it needs processors with AVX2 or Neoverse N1',
+  )
+  @IsBoolean()
+  sparkComet: boolean = true;
+
+  @Setting('SPARK_MEMORY_MB', 'MiB of heap of the driver and of each executor; native code gets half as much besides')
   @IsInt()
   @Min(512)
   @Max(1_048_576)

@@ -13,6 +13,7 @@ export function openSparkKubernetesRunner(config: GlueTriggerConfig, store: Obje
     serviceAccount: config.sparkServiceAccount,
     executors: config.sparkExecutors,
     memoryMb: config.sparkMemoryMb,
+    comet: config.sparkComet,
     cores: config.sparkCores,
     cpuRequest: config.sparkCpuRequest,
     timeoutMinutes: config.jobTimeoutMinutes,

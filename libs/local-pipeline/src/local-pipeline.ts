@@ -95,8 +95,10 @@ export interface LocalPipelineOptions {
   readonly kafkaSecurity?: KafkaSecurity;
   /** Starts what stands between the servers and those that call them. */
   readonly proxies?: StartProxies;
-  /** DynamoDB and Spark start slower, and are quicker with much data. */
+  /** DynamoDB starts slower and is quicker with very many items. */
   readonly muchData?: boolean;
+  /** Spark works on columns by native code, as it does on Kubernetes and not on AWS Glue. */
+  readonly comet?: boolean;
   /** How files that arrive ask for runs: not, by looking, or by notifications through a queue. */
   readonly arrivals?: 'off' | 'poll' | 'sqs';
   /** Whether the API, and the page, are served, too; on loopback, to whoever asks. */
@@ -138,6 +140,7 @@ export class LocalPipeline {
     kafkaSecurity,
     proxies: startProxies,
     muchData = false,
+    comet = false,
     arrivals = 'off',
     api = false,
     unshared = false,
@@ -168,7 +171,7 @@ export class LocalPipeline {
       ),
     ) as Record<string, string>;
     const servers = stack === undefined ? COMPOSE_STACK : { ...stack.env, ...moto?.env };
-    const glue = engine === 'glue' ? await GlueEndpoint.start(servers, { muchData }).catch(stopServers) : undefined;
+    const glue = engine === 'glue' ? await GlueEndpoint.start(servers, { comet }).catch(stopServers) : undefined;
     const endpoints = { ...servers, ...(glue === undefined ? {} : { AWS_ENDPOINT_URL_GLUE: glue.url }) };
     const env: Record<string, string> = {
       ...LOCAL_DEFAULTS,

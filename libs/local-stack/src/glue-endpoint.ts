@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -66,11 +66,14 @@ export class GlueEndpoint {
     private readonly server: Server,
     private readonly dir: string,
     private env: NodeJS.ProcessEnv,
-    private readonly muchData: boolean,
+    private readonly comet: boolean,
   ) {}
 
-  /** `env`: what finds the local S3, as LocalStack gives it. `muchData`: jobs start slower and are quicker with much. */
-  static async start(env: Readonly<Record<string, string>>, { muchData = false } = {}): Promise<GlueEndpoint> {
+  /**
+   * `env`: what finds the local S3, as LocalStack gives it. `comet`: jobs work on columns by native code, as Spark on
+   * Kubernetes does here and AWS Glue does not.
+   */
+  static async start(env: Readonly<Record<string, string>>, { comet = false } = {}): Promise<GlueEndpoint> {
     const stack = path.join(workspaceRoot(), '.stack');
     const bin = path.join(stack, 'venv', 'bin');
     if (!existsSync(path.join(bin, 'spark-submit')))
@@ -78,7 +81,7 @@ export class GlueEndpoint {
     const dir = await mkdtemp(path.join(tmpdir(), 'music-glue-'));
     const server = createServer();
     const sparkEnv = { ...process.env, ...env, PATH: `${bin}:${process.env['PATH']}`, SPARK_LOCAL_IP: '127.0.0.1' };
-    const endpoint = new GlueEndpoint(server, dir, sparkEnv, muchData);
+    const endpoint = new GlueEndpoint(server, dir, sparkEnv, comet);
     server.on('request', (request, response) => {
       const chunks: Buffer[] = [];
       request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -213,33 +216,21 @@ export class GlueEndpoint {
   private async execute(run: JobRun, job: Job): Promise<void> {
     const dir = path.join(this.dir, run.Id);
     await mkdir(dir);
+    const root = workspaceRoot();
     await writeFile(path.join(dir, 'script.py'), await this.script(job.Command.ScriptLocation));
+    await writeFile(path.join(dir, 'spark.conf'), await this.sparkSettings(path.join(root, 'glue')));
     if (run.JobRunState !== 'STARTING') return; // stopped meanwhile
     const args = Object.entries({ ...job.DefaultArguments, ...run.Arguments, '--JOB_NAME': job.Name }).flat();
-    const root = workspaceRoot();
     run.JobRunState = 'RUNNING';
-    const classes = new SharedClasses(path.join(root, '.stack'), 'spark-job');
-    const compiler = this.muchData
-      ? [
-          '-XX:+UnlockDiagnosticVMOptions',
-          `-XX:CompilerDirectivesFile=${path.join(root, 'docker', 'stack', 'spark-compiler.json')}`,
-        ]
-      : [QUICK_START];
-    const java = [...compiler, ...classes.jvmArgs];
+    const classes = new SharedClasses(path.join(root, '.stack'), this.comet ? 'spark-comet-job' : 'spark-job');
     run.process = Child.spawn(
       'spark',
       'spark-submit',
       [
-        ...[
-          '--master',
-          'local[2]',
-          '--driver-memory',
-          '2g',
-          '--properties-file',
-          path.join(root, 'glue', 'spark-defaults.conf'),
-        ],
+        ...['--master', 'local[2]', '--driver-memory', this.comet ? '1g' : '2g'],
+        ...['--properties-file', path.join(dir, 'spark.conf')],
         ...['--driver-class-path', path.join(root, '.stack', 'spark', '*')],
-        ...['--driver-java-options', java.join(' ')],
+        ...['--driver-java-options', [QUICK_START, ...classes.jvmArgs].join(' ')],
         ...['--conf', `spark.local.dir=${dir}`],
         ...['--conf', 'spark.sql.shuffle.partitions=32'], // Spark's 200 are for more than two cores
         path.join(dir, 'script.py'),
@@ -257,12 +248,26 @@ export class GlueEndpoint {
         run,
         'FAILED',
         `${how}: ${run.process
-          .lastLines(40)
+          .lastLines(200)
           .split('\n')
-          .filter((line) => !/ (INFO|WARN) /.test(line))
+          .filter((line) => !/ (INFO|WARN) |^\s+at |^\s*\.\.\. \d+ more/.test(line)) // the frames of Java hide what it says
           .slice(-6)
           .join('\n')}`,
       );
+  }
+
+  /** What docker/spark/entrypoint.sh gives Spark, with the settings of this S3. */
+  private async sparkSettings(glue: string): Promise<string> {
+    const files = ['spark-defaults.conf', ...(this.comet ? ['spark-comet.conf'] : [])];
+    const texts = await Promise.all(files.map((file) => readFile(path.join(glue, file), 'utf8')));
+    const s3 = {
+      endpoint: this.env['AWS_ENDPOINT_URL_S3'],
+      'endpoint.region': this.env['AWS_REGION'],
+      'path.style.access': this.env['S3_FORCE_PATH_STYLE'],
+    };
+    const lines = Object.entries(s3).map(([name, value]) => `spark.hadoop.fs.s3a.${name} ${value}\n`);
+    if (this.comet) lines.push('spark.memory.offHeap.size 1g\n');
+    return [...texts, ...lines].join('');
   }
 
   private async script(location: string): Promise<string> {
