@@ -40,6 +40,7 @@ SESSION = {
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
     "spark.sql.timestampType": "TIMESTAMP_NTZ",
 }
+# The run is the one of the folder.
 LISTENS = "user_id STRING, track_id STRING, listened_at TIMESTAMP_NTZ, listen_date DATE, run STRING"
 # With the delivery a row came in: the number of the file in its run's manifest, and, where runs were merged, the run.
 DELIVERED = LISTENS + ", file INT, delivered_by STRING"
@@ -102,9 +103,10 @@ class KpiJob:
             self.keep("tracks")
             self.keep("catalogue")
             listeners.result()
-            # Not kept: the query of the three that read them shuffles them once, since with this each asks for all columns.
-            heard = "listener IS NOT NULL AND track IS NOT NULL AND is_new IS NOT NULL"
-            self.view("distinct_listens", self.model("distinct_listens").where(heard))
+            # Not kept: the three that read it are one query, which shuffles it once as long as each wants the same of it.
+            # What always holds has Spark drop no column for one of them, and make no condition of its own for another.
+            always = "listener IS NOT NULL AND track IS NOT NULL AND is_new IS NOT NULL"
+            self.view("distinct_listens", self.model("distinct_listens").where(always))
             self.keep("track_day", "genre_bitmaps", "listener_day")
             for name in ("genre_listeners", "day_listeners"):
                 self.view(name, self.model(name))
@@ -171,13 +173,15 @@ class KpiJob:
         rows = self.parquet(DELIVERED if self.left_out else LISTENS, folders, below=f"{self.lake}/listens")
         if self.left_out:
             rows = rows.where(~F.coalesce(self.left(), F.lit(False)))  # without a delivery a row stands
-        return rows.withColumn("of_run", F.when(F.col("run") == self.run_id, 1).otherwise(0)).drop("run", "file", "delivered_by")
+        of_run = F.when(F.col("run") == self.run_id, 1).otherwise(0)
+        return rows.withColumn("of_run", of_run).drop("run", "file", "delivered_by")
 
     def left(self) -> Column:
         """Whether a row came in a delivery that does not stand."""
         by = F.when(F.col("run").startswith(MERGED), F.col("delivered_by")).otherwise(F.col("run"))
         of_runs = (
-            (by == run) & (F.lit(True) if files == "all" else F.col("file").isin(files)) for run, files in self.left_out.items()
+            (by == run) & (F.lit(True) if files == "all" else F.col("file").isin(files))
+            for run, files in self.left_out.items()
         )
         return functools.reduce(operator.or_, of_runs)
 
