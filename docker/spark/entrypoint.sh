@@ -8,7 +8,7 @@ case ${1:-} in
     shift
     sed "s/CONFIG_MAP/${SPARK_CONFIG_MAP:?}/; s/SECRET/${SPARK_SECRET:?}/" /opt/music/executor-pod.yaml >/tmp/executor-pod.yaml
     files=(/opt/music/spark-defaults.conf)
-    if [[ ${SPARK_COMET:?} == true ]]; then files+=(/opt/music/spark-comet.conf); fi
+    if [[ ${SPARK_COMET:-false} == true ]]; then files+=(/opt/music/spark-comet.conf); fi
     cat "${files[@]}" - >/tmp/spark.conf <<SETTINGS
 spark.executor.extraClassPath /opt/music/jars/*
 spark.hadoop.fs.s3a.endpoint ${AWS_ENDPOINT_URL_S3:-s3.amazonaws.com}
