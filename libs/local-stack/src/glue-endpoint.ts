@@ -266,7 +266,8 @@ export class GlueEndpoint {
       'path.style.access': this.env['S3_FORCE_PATH_STYLE'],
     };
     const lines = Object.entries(s3).map(([name, value]) => `spark.hadoop.fs.s3a.${name} ${value}\n`);
-    if (this.comet) lines.push('spark.memory.offHeap.size 1g\n');
+    // Asked for, it is not to be missing in silence: Spark would give the same, later.
+    if (this.comet) lines.push('spark.memory.offHeap.size 1g\n', 'spark.comet.nativeLoadRequired true\n');
     return [...texts, ...lines].join('');
   }
 
