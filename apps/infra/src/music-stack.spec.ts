@@ -39,7 +39,11 @@ describe('the stack', () => {
   const template = templateOf();
 
   it('is as it was when somebody looked at it last', () => {
-    expect(template.toJSON()).toMatchSnapshot();
+    // But for the hash of script and models, which change oftener than the stack.
+    const text = JSON.stringify(template.toJSON());
+    const [, hash = ''] = /Music KPIs, models ([0-9a-f]{16})"/.exec(text) ?? [];
+    expect(text).toContain(`/glue/${hash}/music_kpis.py`);
+    expect(JSON.parse(text.replaceAll(hash, 'HASH'))).toMatchSnapshot();
   });
 
   it('has the lake as tables, of which Athena works out the days by itself', () => {

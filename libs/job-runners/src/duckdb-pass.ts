@@ -1,6 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises';
 import path from 'node:path';
-import { type Engine, PARQUET, text } from '@music/duckdb';
+import { type Engine, text, textList } from '@music/duckdb';
 import { LISTEN_COLUMNS, type LakeObject, standingRows, writeTemplate } from '@music/lake';
 import type { LeftOut } from '@music/runs';
 import { type ObjectStore, downloadAll, ensureRoom } from '@music/storage';
@@ -19,15 +19,17 @@ import type { Pass } from './plan-passes';
 
 /** Buckets are meant to be so much smaller than what fits, since a hash does not fill all alike. */
 const EVENLY = 0.9;
-/** So few buckets are read out of the listens as they lie: to write them down would take longer, and scratch space. */
-const BUCKETS_NOT_WRITTEN = 4;
+/** So few buckets are read out of the listens as they lie: to write them down takes as long, and scratch space. */
+const BUCKETS_NOT_WRITTEN = 2;
 /** Objects are parted so many bytes at a time, and then removed: scratch space holds the listens once, not twice. */
 const PARTED_BYTES = 64 * 2 ** 20;
 /**
- * What rows that were parted into buckets take, compared with the objects that they came in; objects by day compress a
- * little better.
+ * Buckets are read once, soon: to compress them would take longer than to write and read what they are larger. Columns
+ * with few values have dictionaries all the same.
  */
-const PARTED_GROWTH = 1.15;
+const BUCKET_PARQUET = 'FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT 1000';
+/** What a listen takes in a bucket beside its user's id: its track's number, its time, and what many have alike. Bytes. */
+const BYTES_BESIDE_USER = 14;
 
 /** Numbers a run's report is made of, as the model `run_report` names them. */
 export type ReportTotals = Record<
@@ -146,21 +148,26 @@ async function computePassParts(
 }
 
 async function computeAllParts(engine: Engine, pass: Pass, first: FetchedListens, options: PassOptions): Promise<void> {
-  const { all, buckets } = await bucketsOf(engine, pass, first, options);
-  await listensView(engine, all);
+  const { all, buckets, heard } = await bucketsOf(engine, pass, first, options);
+  await listensView(engine, heard ?? all);
   await engine.run(`CREATE OR REPLACE TABLE tracks AS ${MODELS.tracks}`);
   await engine.run(`CREATE OR REPLACE TABLE catalogue AS ${catalogueSql(options.job.keepUnknownTracks)}`);
   options.step(NUMBERED);
-  for (const [i, bucket] of buckets.entries()) {
-    options.signal.throwIfAborted();
-    if (buckets.length > 1) await listensView(engine, bucket);
-    for (const model of ['listeners', 'distinct_listens'] as const)
-      await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
-    await computeParts(engine, (part, model) =>
-      i === 0 ? `CREATE OR REPLACE TABLE ${part} AS ${model}` : `INSERT INTO ${part} ${model}`,
-    );
-    await engine.run('DROP TABLE listeners');
-    options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
+  try {
+    if (heard !== undefined) await numberTracks(engine);
+    for (const [i, bucket] of buckets.entries()) {
+      options.signal.throwIfAborted();
+      if (buckets.length > 1) await listensView(engine, bucket);
+      for (const model of ['listeners', 'distinct_listens'] as const)
+        await engine.run(`CREATE OR REPLACE TABLE ${model} AS ${MODELS[model]}`);
+      await computeParts(engine, (part, model) =>
+        i === 0 ? `CREATE OR REPLACE TABLE ${part} AS ${model}` : `INSERT INTO ${part} ${model}`,
+      );
+      await engine.run('DROP TABLE listeners');
+      options.step(NUMBERED + ((1 - NUMBERED) * (i + 1)) / buckets.length);
+    }
+  } finally {
+    await engine.run('DROP TABLE IF EXISTS temp.tracks');
   }
   if (buckets.length > 1) await listensView(engine, all);
 }
@@ -169,6 +176,20 @@ async function computeAllParts(engine: Engine, pass: Pass, first: FetchedListens
 interface Buckets {
   readonly all: string;
   readonly buckets: readonly string[];
+  /** The ids of all tracks that are heard, where `track_id` in the others is a number of the table `parted_tracks`. */
+  readonly heard?: string;
+}
+
+/**
+ * Has `tracks` be found by the numbers that listens were parted with, until it is dropped: a temporary table goes before
+ * another of its name.
+ */
+async function numberTracks(engine: Engine): Promise<void> {
+  await engine.run(
+    `CREATE TEMP TABLE tracks AS SELECT parted_tracks.number AS track_id, named.track
+     FROM parted_tracks INNER JOIN main.tracks AS named ON named.track_id = parted_tracks.track_id`,
+  );
+  await engine.run('DROP TABLE parted_tracks');
 }
 
 const NO_LISTENS =
@@ -182,46 +203,65 @@ async function listensView(engine: Engine, from: string): Promise<void> {
 async function bucketsOf(engine: Engine, pass: Pass, fetched: FetchedListens, options: PassOptions): Promise<Buckets> {
   const { dates, objects, bytes } = pass;
   if (objects.length === 0) return { all: NO_LISTENS, buckets: [NO_LISTENS] };
-  const what = `for the listens of ${dates.length === 1 ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}`;
   const groups = groupsOf(pass, options);
-  if (groups.length > 1) await ensureRoom(options.dir, bytes * PARTED_GROWTH + PARTED_BYTES, what);
   const [first = [], ...others] = groups;
   const rows = await countRows(engine, fetched.files);
-  const estimated =
-    (rows * bytes) /
-    Math.max(
-      1,
-      first.reduce((sum, { size }) => sum + size, 0),
-    );
+  const inAll = bytes / first.reduce((sum, { size }) => sum + size, 0);
   const all = readBoth(fetched.files, options);
   if (others.length === 0 && rows <= options.listensAtOnce) return { all, buckets: [all] };
-  const count = Math.ceil(estimated / (options.listensAtOnce * EVENLY));
+  const count = Math.ceil((rows * inAll) / (options.listensAtOnce * EVENLY));
   if (others.length === 0 && count <= BUCKETS_NOT_WRITTEN)
     return {
       all,
       buckets: numbers(count).map((bucket) => `SELECT * FROM (${all}) WHERE hash(user_id) % ${count} = ${bucket}`),
     };
-  if (others.length === 0) await ensureRoom(options.dir, bytes * PARTED_GROWTH, what);
-  await part(fetched, 0, count);
+  await ensureRoom(
+    options.dir,
+    (await partedBytes(engine, fetched.files, rows)) * inAll + (others.length > 0 ? PARTED_BYTES : 0),
+    `for the listens of ${dates.length === 1 ? dates[0] : `${dates[0]} to ${dates.at(-1)}`}`,
+  );
+  await engine.run('CREATE OR REPLACE TABLE parted_tracks (track_id VARCHAR, number INTEGER)');
+  await part(fetched, 0);
   let ahead = others.length > 0 ? fetchGroup(others[0] as LakeObject[], 1, options) : undefined;
   for (const i of others.keys()) {
     options.signal.throwIfAborted();
     const group = await (ahead as Promise<FetchedListens>);
     ahead = i + 1 < others.length ? fetchGroup(others[i + 1] as LakeObject[], i + 2, options) : undefined;
     ahead?.catch(() => undefined); // awaited in its turn
-    await part(group, i + 1, count);
+    await part(group, i + 1);
   }
   const parted = readBuckets(path.join(options.dir, 'buckets'));
-  return { all: parted, buckets: numbers(count).map((bucket) => `${parted} WHERE bucket = ${bucket}`) };
+  return {
+    all: parted,
+    buckets: numbers(count).map((bucket) => `${parted} WHERE bucket = ${bucket}`),
+    heard: 'SELECT track_id FROM parted_tracks',
+  };
 
-  async function part({ folder, files }: FetchedListens, n: number, count: number): Promise<void> {
+  /** Numbers the tracks that no group before had, and writes the group's listens with the numbers in place of ids. */
+  async function part({ folder, files }: FetchedListens, n: number): Promise<void> {
+    const group = readBoth(files, options);
     await engine.run(
-      `COPY (SELECT *, hash(user_id) % ${count} AS bucket FROM (${readBoth(files, options)})) TO ${text(path.join(options.dir, 'buckets'))}
-       (FORMAT parquet, ${PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
+      `INSERT INTO parted_tracks SELECT track_id, (SELECT count(*) FROM parted_tracks) + row_number() OVER ()
+       FROM (SELECT DISTINCT track_id FROM (${group})) ANTI JOIN parted_tracks USING (track_id)`,
+    );
+    await engine.run(
+      `COPY (SELECT user_id, number AS track_id, listened_at, listen_date, of_run, hash(user_id) % ${count} AS bucket
+             FROM (${group}) INNER JOIN parted_tracks USING (track_id))
+       TO ${text(path.join(options.dir, 'buckets'))}
+       (${BUCKET_PARQUET}, PARTITION_BY (bucket), FILENAME_PATTERN '${n}-{i}', OVERWRITE_OR_IGNORE)`,
     );
     await rm(folder, { recursive: true });
     options.step((NUMBERED * (n + 1)) / (groups.length + 1));
   }
+}
+
+/** What the listens of some files take in buckets. */
+async function partedBytes(engine: Engine, files: readonly DayFile[], rows: number): Promise<number> {
+  const users = await engine.count(
+    `SELECT coalesce(sum(total_uncompressed_size), 0) FROM parquet_metadata(${textList(files.map((file) => file.path))})
+     WHERE path_in_schema = 'user_id'`,
+  );
+  return users + rows * BYTES_BESIDE_USER;
 }
 
 async function fetchGroup(

@@ -22,7 +22,7 @@ export interface Work {
   readonly log: WorkLogger;
   /**
    * To be called whenever a part of the work is done, so that work which gets nowhere can be told; with how far it is,
-   * where that can be said, so that people see it.
+   * where that can be said, so that people see it: then it may be called at any time, and counts where it is further.
    */
   progress(howFar?: Progress): void;
 }
@@ -60,8 +60,8 @@ export class StageWorker {
   private readonly active = new Map<string, { abort: AbortController; ended: Promise<void>; progressAt: number }>();
   /** How many pieces are being claimed, to be begun. */
   private claiming = 0;
-  /** When pieces that tell how far they are were begun, and last told. */
-  private readonly told = new Map<string, { readonly startedAt: number; at: number }>();
+  /** When pieces that tell how far they are were begun, how far they were, and when that was last told. */
+  private readonly told = new Map<string, { readonly startedAt: number; at: number; done: number }>();
   /** Pieces of all replicas that were stalled at the last sweep. */
   private readonly stalledWork = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
@@ -225,8 +225,7 @@ export class StageWorker {
   private async work(item: WorkItem, entry: { readonly abort: AbortController; progressAt: number }): Promise<void> {
     const { abort } = entry;
     const progress = (howFar?: Progress) => {
-      entry.progressAt = Date.now();
-      if (howFar !== undefined) this.tell(item, howFar);
+      if (howFar === undefined || this.tell(item, howFar)) entry.progressAt = Date.now();
     };
     const { stage, leaseMs, maxAttempts } = this.options;
     const event = fromJson(item.message);
@@ -297,18 +296,24 @@ export class StageWorker {
     }
   }
 
-  /** Writes down how far a piece is, at most once a second, and never for what takes less. */
-  private tell({ id, message }: WorkItem, progress: Progress): void {
+  /**
+   * Writes down how far a piece is, at most once a second, and never for what takes less. Gives whether it is further
+   * than before.
+   */
+  private tell({ id, message }: WorkItem, progress: Progress): boolean {
     const now = Date.now();
-    const told = this.told.get(id) ?? { startedAt: now, at: now };
+    const told = this.told.get(id) ?? { startedAt: now, at: now, done: NaN };
     this.told.set(id, told);
-    if (now - told.at < TELL_MS) return;
+    const further = told.done !== progress.done;
+    told.done = progress.done;
+    if (now - told.at < TELL_MS) return further;
     told.at = now;
     const { stage } = this.options;
     const times = { startedAt: new Date(told.startedAt).toISOString(), at: new Date(now).toISOString() };
     this.store.progress
       .tell(fromJson(message).data.runId, id, { ...progress, stage, ...times })
       .catch((error: unknown) => this.log.warn({ error: describeError(error) }, 'could not tell how far the work is'));
+    return further;
   }
 
   /** Fails the run, in one step with the dead letter; then the work is no longer remembered. */

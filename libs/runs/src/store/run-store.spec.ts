@@ -305,6 +305,24 @@ describe('pipeline_runs', () => {
       await until('it is not any more', () => one.stalled === 0 && other.stalled === 0);
     });
 
+    it('takes work that tells how far it is for stalled where it is no further than before', async () => {
+      let done = 0;
+      let gettingOn = true;
+      const one = worker(
+        async ({ progress }) => {
+          if (gettingOn) done += 1;
+          progress({ done, of: 1_000, unit: 'days' });
+          return { again: 10, unchanged: true };
+        },
+        { stallMs: 300 },
+      );
+      await one.accept(requested(), {});
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      expect(one.stalled).toBe(0);
+      gettingOn = false;
+      await until('it is told as stalled', () => one.stalled === 1);
+    });
+
     it('goes on with the work of a process that died', async () => {
       await store.work.offer('sensor', {
         id: requested().id,
