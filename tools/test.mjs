@@ -1,6 +1,6 @@
 // npm test: sets up what is missing, then runs all tests: one project more at a time than there are cores, since they
-// wait for much, and the suites of end-to-end and faults each for itself, since one after the other they take longer than
-// all others together. Prints what each took, the longest first.
+// wait for much, and the suites of the apps that hold nothing else each for itself, since one after the other they take
+// longer than all others together. Prints what each took, the longest first.
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
@@ -12,7 +12,7 @@ import { root, setUp } from './set-up.mjs';
 const BYTES_A_PROJECT = 3 * 2 ** 30;
 
 setUp({ queue: true, prometheus: true, moto: true });
-const suites = ['end-to-end', 'faults'].flatMap((app) =>
+const suites = ['api-end-to-end', 'end-to-end', 'faults'].flatMap((app) =>
   readdirSync(path.join(root, 'apps', app, 'src'))
     .filter((file) => file.endsWith('.spec.ts'))
     .map((file) => `e2e-each--src/${file}`),
