@@ -28,7 +28,7 @@ const PARTED_BYTES = 64 * 2 ** 20;
  * with few values have dictionaries all the same.
  */
 const BUCKET_PARQUET = 'FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE 122880, DICTIONARY_SIZE_LIMIT 1000';
-/** What a listen takes in a bucket beside its user's id: its track's number, its time, and what many have alike. Bytes. */
+/** What a listen takes in a bucket beside its user's id: its track's number, its time, what many have alike. Bytes. */
 const BYTES_BESIDE_USER = 14;
 
 /** Numbers a run's report is made of, as the model `run_report` names them. */

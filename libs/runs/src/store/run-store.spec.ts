@@ -284,43 +284,37 @@ describe('pipeline_runs', () => {
       await until('it has looked six times', () => calls === 6);
     });
 
-    it('tells work that gets nowhere from work that gets on, also where it is looked at again and again', async () => {
-      let gettingOn = true;
-      const one = worker(
-        async ({ progress }) => {
-          if (gettingOn) progress();
-          return { again: 10, unchanged: !gettingOn };
-        },
-        { stallMs: 300 },
-      );
+    /** Work that is looked at again and again: not stalled while it gets on, and stalled once it does not. */
+    const untilStalled = async (look: (progress: Work['progress'], getsOn: boolean) => WorkOutcome) => {
+      const now = { getsOn: true };
+      const one = worker(async ({ progress }) => look(progress, now.getsOn), { stallMs: 300 });
       await one.accept(requested(), {});
       await new Promise((resolve) => setTimeout(resolve, 600));
       expect(one.stalled).toBe(0);
-      gettingOn = false;
+      now.getsOn = false;
       await until('it is told as stalled', () => one.stalled === 1);
+      return { one, now };
+    };
+
+    it('tells work that gets nowhere from work that gets on, also where it is looked at again and again', async () => {
+      const { one, now } = await untilStalled((progress, getsOn) => {
+        if (getsOn) progress();
+        return { again: 10, unchanged: !getsOn };
+      });
       const other = worker(async () => 'done', { concurrency: 0, stallMs: 300 });
       other.start();
       await until('another replica tells it, too', () => other.stalled === 1);
-      gettingOn = true;
+      now.getsOn = true;
       await until('it is not any more', () => one.stalled === 0 && other.stalled === 0);
     });
 
     it('takes work that tells how far it is for stalled where it is no further than before', async () => {
       let done = 0;
-      let gettingOn = true;
-      const one = worker(
-        async ({ progress }) => {
-          if (gettingOn) done += 1;
-          progress({ done, of: 1_000, unit: 'days' });
-          return { again: 10, unchanged: true };
-        },
-        { stallMs: 300 },
-      );
-      await one.accept(requested(), {});
-      await new Promise((resolve) => setTimeout(resolve, 600));
-      expect(one.stalled).toBe(0);
-      gettingOn = false;
-      await until('it is told as stalled', () => one.stalled === 1);
+      await untilStalled((progress, getsOn) => {
+        if (getsOn) done += 1;
+        progress({ done, of: 1_000, unit: 'days' });
+        return { again: 10, unchanged: true };
+      });
     });
 
     it('goes on with the work of a process that died', async () => {
