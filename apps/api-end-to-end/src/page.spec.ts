@@ -216,9 +216,13 @@ describe('the page', () => {
     const overview = await open('/', 'Nothing is running.');
     await pipeline.load(folder);
     await overview.goto(`${pipeline.apiUrl()}/runs`);
+    const [sensor] = pipeline.children('sensor');
+    sensor?.kill('SIGSTOP');
     await overview.getByRole('button', { name: 'Ask for a run …' }).click();
     await overview.getByRole('dialog').getByRole('button', { name: 'Ask for it' }).click();
     await overview.waitForURL(/\/runs\/manual__/);
+    await overview.getByText('The sensor has not taken it up yet').waitFor();
+    sensor?.kill('SIGCONT');
     const stages = overview.getByRole('list', { name: 'Stages' });
     await stages.getByText('not begun').first().waitFor();
     const seen = new Set<string>();

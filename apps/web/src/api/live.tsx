@@ -55,12 +55,13 @@ export function LiveProvider({ children }: { readonly children: ReactNode }) {
 
 const newestFirst = (a: RunRow, b: RunRow): number => b.requested_at.localeCompare(a.requested_at);
 
-/** A run, whole, as it moves. */
-export function useLiveRun(runId: string): { readonly run: Run | undefined; readonly connected: boolean } {
+/** A run, whole, as it moves, from when there is one. */
+export function useLiveRun(runId: string, isThere: boolean): { readonly run: Run | undefined; readonly connected: boolean } {
   const [run, setRun] = useState<Run>();
   const [connected, setConnected] = useState(false);
   useEffect(() => {
     setRun(undefined);
+    if (!isThere) return undefined;
     const stream = follow(`/v1/runs/${encodeURIComponent(runId)}/stream`, {
       onState: setConnected,
       onEvent: (event, data) => {
@@ -68,6 +69,6 @@ export function useLiveRun(runId: string): { readonly run: Run | undefined; read
       },
     });
     return () => stream.stop();
-  }, [runId]);
+  }, [runId, isThere]);
   return { run, connected };
 }

@@ -28,6 +28,8 @@ const operation = <T>(path: string, enabled = true) =>
 const part = encodeURIComponent;
 /** What no stream tells of is looked for no oftener. */
 const LOOK_AGAIN_MS = 5_000;
+/** What somebody waits for. */
+const LOOK_SOON_MS = 1_000;
 
 export const useMe = () => useQuery({ queryKey: ['me'], queryFn: () => get<Caller>('/v1/me') });
 export const useDays = (from: string, to: string) => kpis<DayRow[]>(pathOf('/v1/days', { from, to }));
@@ -65,7 +67,15 @@ export function useDeadLetters(run: string, expected: boolean) {
     refetchInterval: ({ state }) => (expected && state.data?.length === 0 ? LOOK_AGAIN_MS : false),
   });
 }
-export const useRun = (id: string) => operation<Run>(`/v1/runs/${part(id)}`);
+/** A run. `asked`: it was asked for a moment ago, and is looked for until it is there. */
+export function useRun(id: string, asked: boolean) {
+  const path = `/v1/runs/${part(id)}`;
+  return useQuery({
+    queryKey: ['operation', path],
+    queryFn: () => get<Run>(path),
+    refetchInterval: ({ state }) => (asked && state.data === undefined ? LOOK_SOON_MS : false),
+  });
+}
 export const useEvents = (id: string, enabled: boolean) =>
   operation<EventRow[]>(`/v1/runs/${part(id)}/events`, enabled);
 

@@ -1,7 +1,8 @@
 import { useMemo, useState } from 'react';
-import { Link, useNavigate, useSearchParams } from 'react-router';
+import { Link, useSearchParams } from 'react-router';
 import { type Backfill, type DayRow, type RunRow, post } from '../api/client';
 import { paths, useDays, useMe, useRuns } from '../api/queries';
+import { useGoToAskedRun } from '../app/asked-run';
 import { Confirm } from '../parts/confirm';
 import { CsvButton } from '../parts/csv-button';
 import { type DayKind, HeatMap, KIND_SIGN, KIND_TEXT } from '../parts/heat-map';
@@ -89,7 +90,7 @@ function Chosen({
   readonly operator: boolean;
   readonly row: DayRow | undefined;
 }) {
-  const navigate = useNavigate();
+  const goToAskedRun = useGoToAskedRun();
   const [preview, setPreview] = useState<Backfill>();
   const [problem, setProblem] = useState<Error>();
   if (from === undefined)
@@ -123,7 +124,7 @@ function Chosen({
           close={() => setPreview(undefined)}
           act={async (key) => {
             const { run_id } = await post<Backfill>('/v1/backfills', { from, to: last }, key);
-            if (run_id !== undefined) await navigate(`/runs/${run_id}`);
+            if (run_id !== undefined) await goToAskedRun(run_id);
           }}
         >
           <p>

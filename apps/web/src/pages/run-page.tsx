@@ -3,11 +3,12 @@ import { Link, useParams } from 'react-router';
 import { type Asked, type DeadLetterRow, type FileRow, type Run, post } from '../api/client';
 import { isUnderWay, useLiveRun } from '../api/live';
 import { paths, useDeadLetters, useEvents, useFiles, useMe, useRun } from '../api/queries';
+import { useWasAsked } from '../app/asked-run';
 import { Time } from '../app/zone';
 import { Confirm } from '../parts/confirm';
 import { CsvButton } from '../parts/csv-button';
 import { RunState } from '../parts/run-state';
-import { Answer, Empty, Failure, Loading, useTitle } from '../parts/states';
+import { Answer, Empty, Failure, Loading, Waiting, isMissing, useTitle } from '../parts/states';
 import { Table } from '../parts/table';
 import { count, duration, plural } from '../parts/text';
 import { Timeline } from '../parts/timeline';
@@ -20,14 +21,17 @@ const BATCHES_SHOWN = 200;
 export function RunPage() {
   const { id = '' } = useParams();
   useTitle(id);
-  const asked = useRun(id);
-  const { run: live } = useLiveRun(id);
+  const wasAsked = useWasAsked();
+  const asked = useRun(id, wasAsked);
+  const { run: live } = useLiveRun(id, !wasAsked || asked.data !== undefined);
   const run = live ?? asked.data;
   return (
     <>
       <h1 className="id">{id}</h1>
       {run !== undefined ? (
         <RunDetails key={id} run={run} />
+      ) : wasAsked && (asked.error === null || isMissing(asked.error)) ? (
+        <Waiting>Asked for. The sensor has not taken it up yet …</Waiting>
       ) : (
         <Answer of={asked} what="the run">
           {() => null}

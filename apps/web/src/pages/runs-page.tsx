@@ -1,8 +1,9 @@
 import { useState } from 'react';
-import { Link, useNavigate, useSearchParams } from 'react-router';
+import { Link, useSearchParams } from 'react-router';
 import { type Asked, type RunRow, type RunsQuery, post } from '../api/client';
 import { type LiveRun, useLive } from '../api/live';
 import { paths, useMe, useRuns } from '../api/queries';
+import { useGoToAskedRun } from '../app/asked-run';
 import { Time } from '../app/zone';
 import { Confirm } from '../parts/confirm';
 import { CsvButton } from '../parts/csv-button';
@@ -147,7 +148,7 @@ function RunsTable({ rows }: { readonly rows: readonly RunRow[] }) {
 }
 
 function AskForRun({ close }: { readonly close: () => void }) {
-  const navigate = useNavigate();
+  const goToAskedRun = useGoToAskedRun();
   return (
     <Confirm
       title="Ask for a run?"
@@ -155,7 +156,7 @@ function AskForRun({ close }: { readonly close: () => void }) {
       close={close}
       act={async (key) => {
         const { run_id } = await post<Asked>('/v1/runs', { now: true }, key);
-        await navigate(`/runs/${run_id}`);
+        await goToAskedRun(run_id);
       }}
     >
       <p>

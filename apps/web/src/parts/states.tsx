@@ -2,13 +2,20 @@ import type { UseQueryResult } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { ApiError } from '../api/client';
 
-export function Loading({ what }: { readonly what: string }) {
+export function Waiting({ children }: { readonly children: ReactNode }) {
   return (
     <p className="state" role="status">
-      <span className="spinner" aria-hidden="true" /> Asking for {what} …
+      <span className="spinner" aria-hidden="true" /> {children}
     </p>
   );
 }
+
+export function Loading({ what }: { readonly what: string }) {
+  return <Waiting>Asking for {what} …</Waiting>;
+}
+
+/** Whether what was asked for is not there. */
+export const isMissing = (error: Error): boolean => error instanceof ApiError && error.status === 404;
 
 export function Empty({ children }: { readonly children: ReactNode }) {
   return <p className="state">{children}</p>;
@@ -18,7 +25,7 @@ export function Empty({ children }: { readonly children: ReactNode }) {
 export function Failure({ error, retry }: { readonly error: Error; readonly retry?: () => void }) {
   const away = error instanceof ApiError && error.passes;
   const title =
-    error instanceof ApiError && error.status === 404
+    isMissing(error)
       ? 'Not there'
       : error instanceof ApiError && error.status === 0
         ? 'The API does not answer'
