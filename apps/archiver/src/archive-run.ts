@@ -46,8 +46,8 @@ export class ArchiveRun extends StagePerformer {
       objects.readJson<Manifest>(run.manifest),
       runs.startStage(runId, 'archiver'),
     ]);
-    const passed = await this.passedFiles(run, manifest);
-    const gone = await this.copyAll(run, passed, work);
+    const [passed, before] = await Promise.all([this.passedFiles(run, manifest), this.listArchive(run)]);
+    const gone = await this.copyAll(run, passed, before, work);
     const archived = await mapLimited(passed, FILES_AT_ONCE, async (each) => {
       work.signal.throwIfAborted();
       work.progress();
@@ -101,9 +101,13 @@ export class ArchiveRun extends StagePerformer {
    * copied. A listing before and one after tell with a call for a thousand files what the archive has. Throws
    * CopyDiffers.
    */
-  private async copyAll(run: Run, passed: readonly PassedFile[], work: Work): Promise<ReadonlySet<string>> {
+  private async copyAll(
+    run: Run,
+    passed: readonly PassedFile[],
+    before: Awaited<ReturnType<ArchiveRun['listArchive']>>,
+    work: Work,
+  ): Promise<ReadonlySet<string>> {
     const { archiveBucket, archiveStorageClass } = this.config;
-    const before = await this.listArchive(run);
     const gone = new Set<string>();
     const copied: PassedFile[] = [];
     const missing = passed.filter(

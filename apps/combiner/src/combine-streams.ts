@@ -52,11 +52,14 @@ export class CombineStreams extends StagePerformer {
     const key = erased.hashes.length === 0 ? undefined : ErasureKey.read(this.config.erasureKeyFile);
     const evidence = await this.combine.execute(frozen, batch, work, { ...erased, key });
     const combined = messageOf(envelope(BatchCombined, 'combiner', { runId, batch, manifest, evidence }), work);
-    if (await runs.batches.move(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined])) {
+    const [moved] = await Promise.all([
+      runs.batches.move(runId, batch, 'sensed', 'combined', { evidence }, 'combiner', [combined]),
+      runs.endStage(runId, 'combiner'),
+    ]);
+    if (moved) {
       const bytes = frozen.streams.reduce((sum, file) => (file.batch === batch ? sum + file.size : sum), 0);
       this.runtime.metrics.bytes.inc({ what: 'combined' }, bytes);
     }
-    await runs.endStage(runId, 'combiner');
     work.log.info({ batch, seconds: (performance.now() - began) / 1_000 }, 'combined');
     return 'done';
   }

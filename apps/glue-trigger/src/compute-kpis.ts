@@ -295,13 +295,13 @@ export class ComputeKpis extends StagePerformer {
     const jobRunId = run.job?.jobRunId ?? '';
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     const told = job.dates.length > 0 ? this.tellCurrentTables(job, work) : undefined;
+    const compacted = this.compact(summary, work);
     try {
       await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
     } finally {
-      await told;
+      await Promise.all([told, compacted]); // neither fails
     }
     this.published.delete(jobRunId);
-    await this.compact(summary, work);
     const published = messageOf(
       envelope(KpisPublished, 'glue-trigger', {
         runId,
@@ -405,10 +405,6 @@ export class ComputeKpis extends StagePerformer {
     const { runId } = run;
     const erased: string[] = [];
     const { lakeBucket, intermediateBucket, duckdbLimits } = this.config;
-    const verdicts = await mapLimited(await runs.batches.list(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
-      if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
-      return objects.readJson<BatchVerdict>(verdict);
-    });
     const isOurTurn = async () => (await runs.findRun(runId))?.version === version;
     const began = performance.now();
     if (run.erasure !== undefined) {
@@ -418,7 +414,7 @@ export class ComputeKpis extends StagePerformer {
         throw new TurnIsOver(`${runId} has a new turn`);
       erased.push(...dates);
     }
-    const gone = await runs.erasures.state();
+    const [gone, verdicts] = await Promise.all([runs.erasures.state(), this.verdictsOf(runId)]);
     const all = verdicts.flatMap((verdict) => verdict.listens);
     const isOld = verdicts.some(({ forgotten = 0 }) => forgotten < gone.hashes.length);
     const listens = isOld && all.length > 0 ? await dropForgotten(run, all, gone.hashes, this.erasureTools) : all;
@@ -458,6 +454,14 @@ export class ComputeKpis extends StagePerformer {
     if (!(await runs.updateRun(runId, { state: 'validated', version }, changes)))
       throw new TurnIsOver(`${runId} has a new turn`);
     return { job, input };
+  }
+
+  private async verdictsOf(runId: string): Promise<BatchVerdict[]> {
+    const { runs, objects } = this.runtime.stores;
+    return mapLimited(await runs.batches.list(runId), VERDICTS_READ_AT_ONCE, ({ batch, verdict }) => {
+      if (verdict === undefined) throw new Error(`batch ${batch} of ${runId} has no verdict`);
+      return objects.readJson<BatchVerdict>(verdict);
+    });
   }
 
   /** Objects as they are now: those of users are written anew when one is forgotten. */

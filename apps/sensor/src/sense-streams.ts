@@ -70,11 +70,13 @@ export class SenseStreams extends StagePerformer {
     const { runs } = this.runtime.stores;
     const { pollSeconds, quietSeconds, deadlineSeconds, arrivals, arrivalMaxWaitSeconds } = this.config;
     const again = { again: pollSeconds * 1_000 };
-    await runs.startStage(run.runId, 'sensor');
+    const [objects] = await Promise.all([
+      takesFiles(run) ? this.source.list('streams/') : [],
+      runs.startStage(run.runId, 'sensor'),
+    ]);
     if (run.backfill !== undefined) return this.senseBackfill(run, run.backfill, work, again);
     if (run.erasure !== undefined) return this.senseErasure(run, run.erasure, work, again);
     if (!takesFiles(run) && run.standing !== undefined) return this.senseStanding(run, run.standing, work, again);
-    const objects = await this.source.list('streams/');
     const claims = await this.source.claims(objects, run.force === true);
     const plan = planRun({
       runId: run.runId,
@@ -91,8 +93,13 @@ export class SenseStreams extends StagePerformer {
       return this.skip(run, plan.why, plan.left, work);
     }
     // Somebody else's turn: another run takes these files, and what is left then decides.
-    if (!(await this.isTurnOf(run))) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
-    const [{ taken, vanished }, tables] = await Promise.all([this.take(run, plan.files, claims), this.tables()]);
+    const [isOurTurn, tables, versions] = await Promise.all([
+      this.isTurnOf(run),
+      this.tables(),
+      this.runtime.stores.objects.hasVersions(this.config.sourceBucket),
+    ]);
+    if (!isOurTurn) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
+    const { taken, vanished } = await this.take(run, plan.files, claims, versions);
     if (taken.length === 0) return again;
     const left = [...plan.left, ...vanished];
     const changed = await this.replaced(taken);
@@ -204,9 +211,8 @@ export class SenseStreams extends StagePerformer {
   }
 
   /** Takes the files for the run, with the version each has now. Those that changed since they were listed are left. */
-  private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>) {
+  private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>, versions: boolean) {
     const { objects, runs } = this.runtime.stores;
-    const versions = await objects.hasVersions(this.config.sourceBucket);
     const results = await mapLimited(files, CALLS_AT_ONCE, async (listed) => {
       // A listing does not tell versions.
       const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
@@ -251,8 +257,8 @@ export class SenseStreams extends StagePerformer {
   /** Pending runs go by logical date, then by when they were asked for. */
   private async isFirst(run: Run): Promise<boolean> {
     const order = ({ logicalDate, requestedAt }: Run) => `${logicalDate} ${requestedAt}`;
-    const pending = await this.source.pendingRuns();
-    return pending.every((other) => other.runId === run.runId || order(other) >= order(run));
+    const pending = await this.source.pendingRuns(run.runId);
+    return pending.every((other) => order(other) >= order(run));
   }
 
   private manifest(run: Run, input: Input, songs: readonly FoundObject[], users: readonly FoundObject[]): Manifest {

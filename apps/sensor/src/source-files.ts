@@ -34,12 +34,13 @@ export class SourceFiles {
     return findClaims(this.runtime.stores.runs, objects, { force });
   }
 
-  /** Runs that have not taken their files yet. */
-  async pendingRuns(): Promise<Run[]> {
+  /** Runs that have not taken their files yet, but for one. */
+  async pendingRuns(but?: string): Promise<Run[]> {
     const { runs } = this.runtime.stores;
     const pending: Run[] = [];
     for (const item of await runs.work.list('sensor')) {
-      const run = await runs.findRun(fromJson(item.message).data.runId);
+      const { runId } = fromJson(item.message).data;
+      const run = runId === but ? undefined : await runs.findRun(runId);
       if (run?.state === 'pending') pending.push(run);
     }
     return pending;

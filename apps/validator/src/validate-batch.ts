@@ -1,5 +1,5 @@
 import { CONTRACTS, FILE_REASONS, addCounts } from '@music/contracts';
-import { type BatchCombined, RunRejected, RunValidated, envelope } from '@music/events';
+import { type BatchCombined, type ObjectRef, RunRejected, RunValidated, envelope } from '@music/events';
 import {
   type Batch,
   type BatchEvidence,
@@ -58,17 +58,40 @@ export class ValidateBatch extends StagePerformer {
   }
 
   private async judge(manifest: Manifest, evidence: BatchEvidence, work: Work): Promise<Partial<Batch>> {
-    const { objects } = this.runtime.stores;
-    const { runId, batch } = evidence;
     const limits = { rejectedShare: this.config.maxRejectedShare };
     const files = new Map(manifest.streams.map((file) => [file.file, file]));
     const verdicts = evidence.files.map((file) => ({ file, verdict: judgeFile(file, CONTRACTS.streams, limits) }));
-    await mapLimited(verdicts, FILES_AT_ONCE, async ({ file, verdict }) => {
-      const source = files.get(file.file);
-      if (source !== undefined) await this.actOn(runId, source, file, verdict);
-      work.progress();
-    });
     const passed = verdicts.filter(({ verdict }) => verdict.passed).map(({ file }) => file);
+    const [stored] = await Promise.all([
+      this.promote(evidence, passed),
+      mapLimited(verdicts, FILES_AT_ONCE, async ({ file, verdict }) => {
+        const source = files.get(file.file);
+        if (source !== undefined) await this.actOn(evidence.runId, source, file, verdict);
+        work.progress();
+      }),
+    ]);
+    return {
+      verdict: stored,
+      passedFiles: passed.length,
+      rejectedFiles: verdicts.length - passed.length,
+      rows: {
+        read: passed.reduce((sum, { rows }) => sum + rows, 0),
+        rejected: addCounts(...passed.map(({ rejected }) => rejected)),
+      },
+      unusable:
+        evidence.batch === 0
+          ? [
+              ...judgeTables('songs', evidence.songs ?? [], CONTRACTS.songs, limits),
+              ...judgeTables('users', evidence.users ?? [], CONTRACTS.users, limits),
+            ].slice(0, MAX_REASONS)
+          : [],
+    };
+  }
+
+  /** Brings what passed to where the KPI job's listens come from. Gives where the verdict is that names it. */
+  private async promote(evidence: BatchEvidence, passed: readonly FileEvidence[]): Promise<ObjectRef> {
+    const { objects } = this.runtime.stores;
+    const { runId, batch } = evidence;
     if (evidence.rejectedRows !== undefined) {
       await objects.copy(
         evidence.rejectedRows,
@@ -94,27 +117,11 @@ export class ValidateBatch extends StagePerformer {
       users: tables('users'),
       ...(evidence.forgotten === undefined ? {} : { forgotten: evidence.forgotten }),
     };
-    const stored = await objects.putJson(
+    return objects.putJson(
       this.config.intermediateBucket,
       `runs/${runId}/validated/batch-${String(batch).padStart(5, '0')}/verdict-${ulid()}.json`,
       verdict,
     );
-    return {
-      verdict: stored,
-      passedFiles: passed.length,
-      rejectedFiles: verdicts.length - passed.length,
-      rows: {
-        read: passed.reduce((sum, { rows }) => sum + rows, 0),
-        rejected: addCounts(...passed.map(({ rejected }) => rejected)),
-      },
-      unusable:
-        batch === 0
-          ? [
-              ...judgeTables('songs', evidence.songs ?? [], CONTRACTS.songs, limits),
-              ...judgeTables('users', evidence.users ?? [], CONTRACTS.users, limits),
-            ].slice(0, MAX_REASONS)
-          : [],
-    };
   }
 
   /** Writes a file's verdict into the ledger, and moves a rejected file out of the way of the next run. */

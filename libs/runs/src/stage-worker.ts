@@ -67,6 +67,8 @@ export class StageWorker {
   private timer: NodeJS.Timeout | undefined;
   private sweeping: Promise<void> | undefined;
   private rung = false;
+  /** Whether the last sweep left work that was due, for want of room. */
+  private leftDue = false;
   private swept = false;
   private stopped = false;
 
@@ -158,6 +160,7 @@ export class StageWorker {
   /** Gives in how many milliseconds the next piece is due. */
   private async sweep(): Promise<number | undefined> {
     this.rung = false;
+    this.leftDue = false;
     let next: number | undefined;
     const now = Date.now();
     const [items] = await Promise.all([this.store.work.list(this.options.stage), this.flush()]);
@@ -170,7 +173,10 @@ export class StageWorker {
         next = Math.min(next ?? Infinity, dueAt - now + 1);
         continue;
       }
-      if (this.isFull) break; // the end of a piece rings
+      if (this.isFull) {
+        this.leftDue = true; // the end of a piece rings
+        break;
+      }
       const { stage, leaseMs } = this.options;
       await this.beginClaimed(() => this.store.work.claim(stage, item.id, this.owner, now, leaseMs));
     }
@@ -210,19 +216,25 @@ export class StageWorker {
     const entry = { abort, ended: Promise.resolve(), progressAt: item.progressAt ?? Date.now() };
     this.active.set(item.id, entry);
     entry.ended = this.work(item, entry)
-      .catch((error: unknown) =>
+      .catch((error: unknown) => {
         this.log.warn(
           { work: item.id, error: describeError(error) },
           'could not record the end of a piece of work; its lease will run out',
-        ),
-      )
-      .finally(() => {
+        );
+        return 'left' as const;
+      })
+      .then((end) => {
         this.active.delete(item.id);
-        this.ring();
+        // What is done leaves nothing to look for, but where more waits for its place.
+        if (end !== 'done' || this.leftDue) this.ring();
       });
   }
 
-  private async work(item: WorkItem, entry: { readonly abort: AbortController; progressAt: number }): Promise<void> {
+  /** `left`: the piece stays, to be looked at again, or its run has failed. */
+  private async work(
+    item: WorkItem,
+    entry: { readonly abort: AbortController; progressAt: number },
+  ): Promise<'done' | 'left'> {
     const { abort } = entry;
     const progress = (howFar?: Progress) => {
       if (howFar === undefined || this.tell(item, howFar)) entry.progressAt = Date.now();
@@ -256,6 +268,7 @@ export class StageWorker {
         this.told.delete(item.id);
         void this.flush().catch(() => undefined); // what it owes waits for nothing; the next sweep tries again
         await this.store.work.finish(stage, item.id, this.owner);
+        return 'done';
       } else {
         if (outcome.unchanged !== true) progress();
         const next = { notBefore: Date.now() + outcome.again, attempts: 0, claims: 0, progressAt: entry.progressAt };
@@ -294,6 +307,7 @@ export class StageWorker {
     } finally {
       clearInterval(renewal);
     }
+    return 'left';
   }
 
   /**

@@ -5,6 +5,7 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CopyObjectCommand,
+  type CopyObjectResult,
   CreateMultipartUploadCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
@@ -214,28 +215,48 @@ export class ObjectStore {
    * more, CopyDiffers where the copy is not what it should be.
    */
   async copy(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<FoundObject> {
-    await this.copyUnchecked(source, bucket, key, storageClass);
+    const answer = await this.copyUnchecked(source, bucket, key, storageClass);
+    // An ETag that was made of the bytes tells of the copy what a look at it would; not so of its class.
+    if (storageClass === undefined && answer?.ETag === source.etag)
+      return {
+        bucket,
+        key,
+        etag: source.etag,
+        size: source.size,
+        lastModified: answer.LastModified ?? new Date(),
+        storageClass: 'STANDARD',
+      };
     const copied = await this.head(bucket, key);
     if (copied === undefined || !isCopy(copied, source, storageClass))
       throw new CopyDiffers(source, `s3://${bucket}/${key}`, copied);
     return copied;
   }
 
-  /** Like `copy`, for callers that look at many copies by one listing (`isCopy`). */
-  async copyUnchecked(source: StoredObject, bucket: string, key: string, storageClass?: StorageClass): Promise<void> {
+  /**
+   * Like `copy`, for callers that look at many copies by one listing (`isCopy`). Gives what S3 answers of a copy that
+   * it makes in one call.
+   */
+  async copyUnchecked(
+    source: StoredObject,
+    bucket: string,
+    key: string,
+    storageClass?: StorageClass,
+  ): Promise<CopyObjectResult | undefined> {
     try {
-      if (source.size > this.copyLimits.singleBytes) await this.copyInParts(source, bucket, key, storageClass);
-      else {
-        await this.s3.send(
-          new CopyObjectCommand({
-            Bucket: bucket,
-            Key: key,
-            CopySource: copySource(source),
-            CopySourceIfMatch: source.etag,
-            StorageClass: storageClass,
-          }),
-        );
+      if (source.size > this.copyLimits.singleBytes) {
+        await this.copyInParts(source, bucket, key, storageClass);
+        return undefined;
       }
+      const { CopyObjectResult: answer } = await this.s3.send(
+        new CopyObjectCommand({
+          Bucket: bucket,
+          Key: key,
+          CopySource: copySource(source),
+          CopySourceIfMatch: source.etag,
+          StorageClass: storageClass,
+        }),
+      );
+      return answer;
     } catch (error) {
       throw isGone(error) ? new ObjectChanged(source) : error;
     }

@@ -56,7 +56,10 @@ export function LiveProvider({ children }: { readonly children: ReactNode }) {
 const newestFirst = (a: RunRow, b: RunRow): number => b.requested_at.localeCompare(a.requested_at);
 
 /** A run, whole, as it moves, from when there is one. */
-export function useLiveRun(runId: string, isThere: boolean): { readonly run: Run | undefined; readonly connected: boolean } {
+export function useLiveRun(
+  runId: string,
+  isThere: boolean,
+): { readonly run: Run | undefined; readonly connected: boolean } {
   const [run, setRun] = useState<Run>();
   const [connected, setConnected] = useState(false);
   useEffect(() => {

@@ -24,14 +24,13 @@ export function Empty({ children }: { readonly children: ReactNode }) {
 /** What went wrong, and what can be done. */
 export function Failure({ error, retry }: { readonly error: Error; readonly retry?: () => void }) {
   const away = error instanceof ApiError && error.passes;
-  const title =
-    isMissing(error)
-      ? 'Not there'
-      : error instanceof ApiError && error.status === 0
-        ? 'The API does not answer'
-        : away
-          ? 'The store is away'
-          : 'That did not work';
+  const title = isMissing(error)
+    ? 'Not there'
+    : error instanceof ApiError && error.status === 0
+      ? 'The API does not answer'
+      : away
+        ? 'The store is away'
+        : 'That did not work';
   return (
     <div className="notice bad" role="alert">
       <strong>{title}.</strong> {error.message}
