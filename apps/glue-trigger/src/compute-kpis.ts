@@ -295,13 +295,13 @@ export class ComputeKpis extends StagePerformer {
     const jobRunId = run.job?.jobRunId ?? '';
     // Before the run moves on: from then on the turn to write the lake may be another run's.
     const told = job.dates.length > 0 ? this.tellCurrentTables(job, work) : undefined;
-    const compacted = this.compact(summary, work);
     try {
       await this.publishDays(job, summary, provenanceOf(job, summary, jobRunId), work);
     } finally {
-      await Promise.all([told, compacted]); // neither fails
+      await told;
     }
     this.published.delete(jobRunId);
+    await this.compact(summary, work);
     const published = messageOf(
       envelope(KpisPublished, 'glue-trigger', {
         runId,

@@ -93,13 +93,13 @@ export class SenseStreams extends StagePerformer {
       return this.skip(run, plan.why, plan.left, work);
     }
     // Somebody else's turn: another run takes these files, and what is left then decides.
-    const [isOurTurn, tables, versions] = await Promise.all([
+    const [isOurTurn, tables, hasVersions] = await Promise.all([
       this.isTurnOf(run),
       this.tables(),
       this.runtime.stores.objects.hasVersions(this.config.sourceBucket),
     ]);
     if (!isOurTurn) return run.immediately ? { again: Math.min(again.again, 1_000) } : again;
-    const { taken, vanished } = await this.take(run, plan.files, claims, versions);
+    const { taken, vanished } = await this.take(run, plan.files, claims, hasVersions);
     if (taken.length === 0) return again;
     const left = [...plan.left, ...vanished];
     const changed = await this.replaced(taken);
@@ -211,11 +211,16 @@ export class SenseStreams extends StagePerformer {
   }
 
   /** Takes the files for the run, with the version each has now. Those that changed since they were listed are left. */
-  private async take(run: Run, files: readonly SourceObject[], claims: ReadonlyMap<string, Claim>, versions: boolean) {
+  private async take(
+    run: Run,
+    files: readonly SourceObject[],
+    claims: ReadonlyMap<string, Claim>,
+    hasVersions: boolean,
+  ) {
     const { objects, runs } = this.runtime.stores;
     const results = await mapLimited(files, CALLS_AT_ONCE, async (listed) => {
       // A listing does not tell versions.
-      const found: StoredObject | undefined = versions ? await objects.head(listed.bucket, listed.key) : listed;
+      const found: StoredObject | undefined = hasVersions ? await objects.head(listed.bucket, listed.key) : listed;
       if (found === undefined || found.etag !== listed.etag) return undefined;
       const { bucket, key, etag, size, versionId } = found;
       if (
