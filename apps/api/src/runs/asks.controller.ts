@@ -26,6 +26,7 @@ import { RunParams, noRun } from './runs.controller';
 
 const KEY = /^[\x21-\x7e]{8,200}$/;
 const IDEMPOTENCY_KEY = 'Idempotency-Key';
+const NOT_YET = 'Until the sensor has taken it up, `GET /v1/runs/{id}` answers 404.';
 
 const AsksOnce = ApiHeader({
   name: 'Idempotency-Key',
@@ -71,7 +72,7 @@ export class AsksController {
   @HttpCode(202)
   @AsksOnce
   @ApiOperation({ operationId: 'askForRun', summary: 'Ask for a run' })
-  @AnswersOne(AskedModel, 'It is asked for.', 202)
+  @AnswersOne(AskedModel, `It is asked for. ${NOT_YET}`, 202)
   async run(@Body() body: RunBody, @Req() request: ApiRequest, @Headers(IDEMPOTENCY_KEY) key?: string) {
     const { stores, config } = this.runtime;
     const asker = this.askerOf(request, 'runs', key);
@@ -95,7 +96,7 @@ export class AsksController {
     operationId: 'askForBackfill',
     summary: 'Ask for days of the lake to be computed again, with songs and users as they are now; or only for which',
   })
-  @AnswersOne(BackfillModel, 'It is asked for, or would be.', 202)
+  @AnswersOne(BackfillModel, `It is asked for, or would be. ${NOT_YET}`, 202)
   async backfill(
     @Body() { from, to, dry_run }: BackfillBody,
     @Req() request: ApiRequest,

@@ -1818,7 +1818,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It is asked for. */
+            /** @description It is asked for. Until the sensor has taken it up, `GET /v1/runs/{id}` answers 404. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2210,7 +2210,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description It is asked for, or would be. */
+            /** @description It is asked for, or would be. Until the sensor has taken it up, `GET /v1/runs/{id}` answers 404. */
             202: {
                 headers: {
                     [name: string]: unknown;
