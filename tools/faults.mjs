@@ -1,5 +1,5 @@
-// npm run test:faults: all faults, one suite after the other; prints a table of what was injected and what became of
-// it.
+// npm run test:faults: all faults, two suites at a time, since they wait for much; prints a table of what was injected
+// and what became of it.
 import { run, setUp } from './set-up.mjs';
 
 setUp({ spark: true, queue: true });
@@ -21,6 +21,14 @@ run(
 );
 run(
   'npx',
-  ['nx', 'e2e', 'faults', '--skip-nx-cache', '--output-style=stream-without-prefixes', ...process.argv.slice(2)],
+  [
+    'nx',
+    'e2e',
+    'faults',
+    '--skip-nx-cache',
+    '--output-style=stream-without-prefixes',
+    '--maxWorkers=2',
+    ...process.argv.slice(2),
+  ],
   { env: all },
 );
