@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { STAGES, type Stage } from '@music/events';
 import { LocalPipeline, musicKpis, musicKpisPrints } from '@music/local-pipeline';
-import { PATIENCE_MS, until, workspaceRoot } from '@music/local-stack';
+import { PATIENCE_MS, s3Notification, until, workspaceRoot } from '@music/local-stack';
 import { waitForRun } from '@music/reports';
-import { loadDelivery } from '@music/storage';
+import { ObjectStore, loadDelivery } from '@music/storage';
 import { FaultProxies, type IamNeed } from '@music/testing';
 import { type Bucket, PERMISSIONS, PRINCIPALS, type Permission, type Principal, type Target } from './permissions';
 import { TABLE_NAMES } from './tables';
@@ -73,13 +73,22 @@ describe('what the roles allow', () => {
   };
   const newest = async () => (await pipeline.stores.runs.listRuns(1))[0]?.runId ?? '';
   /** A new file, the run that it asks for by the queue, and its end. One file: of two, the first may ask alone. */
-  async function arrives(name: string, text: string): Promise<string> {
+  async function arrives(name: string, text: string, put = putText): Promise<string> {
     const before = await newest();
-    await pipeline.putTexts({ [`streams/${name}.csv`]: text });
+    await put(`streams/${name}.csv`, text);
     await until('a run is asked for', async () => (await newest()) !== before);
     const runId = await newest();
     await ended(runId);
     return runId;
+  }
+
+  const putText = (key: string, text: string) => pipeline.putTexts({ [key]: text });
+  /** As larger files come: a copy of one in one part has another ETag, and is looked at. */
+  async function putInParts(key: string, text: string): Promise<void> {
+    const { stores, config } = pipeline;
+    const whole = await stores.objects.putText(config.sourceBucket, `whole/${key}`, text, 'text/csv');
+    const inParts = new ObjectStore(stores.s3, { singleBytes: 0, partBytes: 5 * 2 ** 20 });
+    await pipeline.notify(s3Notification(await inParts.copy(whole, config.sourceBucket, key)));
   }
 
   async function everythingThatRunsDo(): Promise<void> {
@@ -89,7 +98,7 @@ describe('what the roles allow', () => {
     await until('the samples are served', async () => (await stores.kpis.readDay(DAY))?.listen_count === 995);
     await ended(await newest());
     await pipeline.replaceService('glue-trigger', { KPI_RUNNER: 'duckdb' }); // the calls of Glue were made
-    await arrives('bad', 'user_id,listen_time\n1,2\n');
+    await arrives('bad', 'user_id,listen_time\n1,2\n', putInParts);
     // Of a day that nothing is left of when it is taken back, too.
     const repeated = `u0002,trk0002,${DAY} 23:00:00\nu0002,trk0002,${DAY} 23:00:01\n`.repeat(20);
     const late = await arrives(
