@@ -104,7 +104,7 @@ export class ArchiveRun extends StagePerformer {
   private async copyAll(
     run: Run,
     passed: readonly PassedFile[],
-    before: Awaited<ReturnType<ArchiveRun['listArchive']>>,
+    before: ReadonlyMap<string, FoundObject>,
     work: Work,
   ): Promise<ReadonlySet<string>> {
     const { archiveBucket, archiveStorageClass } = this.config;

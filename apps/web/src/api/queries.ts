@@ -22,8 +22,14 @@ import {
 /** Questions about numbers are asked again when days are published, those about runs when one has ended. */
 const kpis = <T>(path: string, enabled = true) =>
   useQuery({ queryKey: ['kpis', path], queryFn: () => get<T>(path), enabled });
-const operation = <T>(path: string, enabled = true) =>
-  useQuery({ queryKey: ['operation', path], queryFn: () => get<T>(path), enabled });
+/** `again`: after how many milliseconds they are asked once more, with what was answered last. */
+const operation = <T>(path: string, enabled = true, again: (data: T | undefined) => number | false = () => false) =>
+  useQuery({
+    queryKey: ['operation', path],
+    queryFn: () => get<T>(path),
+    enabled,
+    refetchInterval: ({ state }) => again(state.data),
+  });
 
 const part = encodeURIComponent;
 /** What no stream tells of is looked for no oftener. */
@@ -59,23 +65,13 @@ export const useGenreDays = (genre: string, from: string, to: string) =>
 export const useTopGenresOver = (from: string, to: string) => kpis<TopGenreRow[]>(paths.topGenresOver(from, to));
 export const useFreshness = () => operation<Freshness>('/v1/freshness');
 /** Those of a run. `expected`: there must be one, which may come a little after the run has failed. */
-export function useDeadLetters(run: string, expected: boolean) {
-  const path = pathOf('/v1/dead-letters', { run });
-  return useQuery({
-    queryKey: ['operation', path],
-    queryFn: () => get<DeadLetterRow[]>(path),
-    refetchInterval: ({ state }) => (expected && state.data?.length === 0 ? LOOK_AGAIN_MS : false),
-  });
-}
+export const useDeadLetters = (run: string, expected: boolean) =>
+  operation<DeadLetterRow[]>(pathOf('/v1/dead-letters', { run }), true, (letters) =>
+    expected && letters?.length === 0 ? LOOK_AGAIN_MS : false,
+  );
 /** A run. `asked`: it was asked for a moment ago, and is looked for until it is there. */
-export function useRun(id: string, asked: boolean) {
-  const path = `/v1/runs/${part(id)}`;
-  return useQuery({
-    queryKey: ['operation', path],
-    queryFn: () => get<Run>(path),
-    refetchInterval: ({ state }) => (asked && state.data === undefined ? LOOK_SOON_MS : false),
-  });
-}
+export const useRun = (id: string, asked: boolean) =>
+  operation<Run>(`/v1/runs/${part(id)}`, true, (run) => (asked && run === undefined ? LOOK_SOON_MS : false));
 export const useEvents = (id: string, enabled: boolean) =>
   operation<EventRow[]>(`/v1/runs/${part(id)}/events`, enabled);
 
