@@ -124,7 +124,6 @@ export class Arrivals implements OnApplicationBootstrap {
     const request = messageOf(envelope(RunRequested, 'sensor', { runId, logicalDate, immediately: true }, now));
     if (!(await runs.arrivals.ask({ runId, askedAt: now.toISOString() }, last, request))) return pollSeconds * 1_000;
     this.runtime.logger.info({ runId, files: plan.files }, 'files arrived');
-    await this.runtime.outbox.flush();
     return pollSeconds * 1_000; // for those that still change, and have rung already
   }
 

@@ -38,7 +38,7 @@ export class Expiry implements OnApplicationBootstrap, OnApplicationShutdown {
   }
 
   private async askIfDue(): Promise<void> {
-    const { stores, logger, outbox } = this.runtime;
+    const { stores, logger } = this.runtime;
     const { listensKeepDays, kpiTimeZone, lakeBucket } = this.config;
     const now = new Date();
     const logicalDate = dateIn(kpiTimeZone, now);
@@ -56,6 +56,5 @@ export class Expiry implements OnApplicationBootstrap, OnApplicationShutdown {
     );
     if (!(await stores.runs.expiry.ask({ runId, askedAt: now.toISOString() }, last, request))) return;
     logger.info({ runId, days: days.length, before }, 'days expire');
-    await outbox.flush();
   }
 }

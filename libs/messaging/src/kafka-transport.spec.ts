@@ -32,6 +32,8 @@ describe('the way over Kafka', () => {
   let stack: LocalStack;
   let kafka: Kafka;
   let runs: RunStore;
+  /** The same table, as another process has it. */
+  let elsewhere: RunStore;
   let transport: KafkaTransport;
   let outbox: Outbox;
   let handler: (event: Envelope, headers: Readonly<Record<string, string>>) => Promise<void>;
@@ -75,7 +77,10 @@ describe('the way over Kafka', () => {
     const table = stack.named('runs');
     const dynamo = localDynamoDB(stack.env);
     await ensureTable(dynamo, pipelineRunsTable(table));
-    runs = new RunStore(DynamoDBDocumentClient.from(dynamo), table);
+    [runs, elsewhere] = [0, 1].map(() => new RunStore(DynamoDBDocumentClient.from(dynamo), table)) as [
+      RunStore,
+      RunStore,
+    ];
     startTransport();
     await until('the transport is ready', () => transport.ready);
   });
@@ -197,9 +202,17 @@ describe('the way over Kafka', () => {
     expect(outcomes).not.toContain('dead_lettered');
   });
 
-  it('sends what is owed, and strikes it off', async () => {
+  it('sends what comes to be owed at once, and strikes it off', async () => {
     const owed = [nextRun(), nextRun()].map((runId) => messageOf(requested(runId)));
-    await runs.outbox.owe('sensor', owed);
+    await Promise.all(owed.map((message) => runs.outbox.owe('sensor', [message]))); // the second while the first is sent
+    await until('what is owed is handled', () => owed.every(({ key }) => was(key)));
+    await until('nothing is owed', async () => (await runs.outbox.page('sensor')).owed.length === 0);
+    for (const { key } of owed) expect(handled.filter(({ runId }) => runId === key)).toHaveLength(1);
+  });
+
+  it('sends with a flush what another process came to owe, and strikes it off', async () => {
+    const owed = [nextRun(), nextRun()].map((runId) => messageOf(requested(runId)));
+    await elsewhere.outbox.owe('sensor', owed);
     await Promise.all([outbox.flush(), outbox.flush()]);
     expect((await runs.outbox.page('sensor')).owed).toEqual([]);
     await until('what is owed is handled', () => owed.every(({ key }) => was(key)));

@@ -5,11 +5,15 @@ import { type Log, untilConnected } from './kafka-client';
 
 /** Where a stage's owed messages stand; `OutboxStore` is one. */
 export interface OwedMessages {
+  onOwed(stage: Stage, tell: (owed: readonly OwedMessage[]) => void): void;
   page(stage: Stage): Promise<{ readonly owed: readonly OwedMessage[]; readonly more: boolean }>;
   strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void>;
 }
 
-/** Sends what a stage owes, oldest first, and strikes it off once the brokers have it. */
+/**
+ * Sends what a stage owes and strikes it off once the brokers have it: what this process came to owe at once, and what
+ * it does not know of, or could not send, with the next flush, oldest first.
+ */
 export class Outbox {
   private readonly producer: Producer;
   private readonly stopping = new AbortController();
@@ -24,6 +28,8 @@ export class Outbox {
     private readonly log: Log,
   ) {
     this.producer = kafka.producer({ allowAutoTopicCreation: false });
+    // What cannot be sent is still owed: the next flush sends it.
+    owed.onOwed(stage, (fresh) => void this.begin(fresh).catch(() => undefined));
   }
 
   async connect(): Promise<void> {
@@ -34,15 +40,7 @@ export class Outbox {
 
   /** Everything that is owed now is sent when this resolves. Calls that overlap share the work. */
   async flush(): Promise<void> {
-    if (!this.connected) return; // the next sweep comes after the connection
-    if (this.running !== undefined) {
-      this.again = true;
-      return this.running;
-    }
-    this.running = this.sendAll().finally(() => {
-      this.running = undefined;
-    });
-    return this.running;
+    return this.begin();
   }
 
   /** Messages that are owed to nobody's state, such as retries. Resolves when the brokers have them. */
@@ -70,14 +68,31 @@ export class Outbox {
     await this.producer.sendBatch({ topicMessages: topics.map((topic) => ({ topic, messages: [] })) });
   }
 
-  private async sendAll(): Promise<void> {
-    do {
-      this.again = false;
-      const { owed, more } = await this.owed.page(this.stage);
-      if (owed.length === 0) continue;
-      await this.send(owed);
-      await this.owed.strike(this.stage, owed);
-      this.again ||= more;
-    } while (this.again);
+  /** Sends these and no others, or, where it is sending already or none are named, all that is owed. */
+  private async begin(fresh?: readonly OwedMessage[]): Promise<void> {
+    if (!this.connected) return; // the next sweep comes after the connection
+    if (this.running !== undefined) {
+      this.again = true;
+      return this.running;
+    }
+    this.running = this.sendAll(fresh);
+    return this.running;
+  }
+
+  private async sendAll(fresh?: readonly OwedMessage[]): Promise<void> {
+    let known = fresh === undefined ? undefined : { owed: fresh, more: false };
+    try {
+      do {
+        this.again = false;
+        const { owed, more } = known ?? (await this.owed.page(this.stage));
+        known = undefined;
+        if (owed.length === 0) continue;
+        await this.send(owed);
+        await this.owed.strike(this.stage, owed);
+        this.again ||= more;
+      } while (this.again);
+    } finally {
+      this.running = undefined; // in the same step: what is owed from here on begins anew
+    }
   }
 }

@@ -76,7 +76,7 @@ export class StageWorker {
     private readonly store: RunStore,
     private readonly options: StageWorkerOptions,
     private readonly perform: (work: Work) => Promise<WorkOutcome>,
-    /** Called when messages may be owed. */
+    /** Called at each sweep: messages may be owed that a process before this one did not live to send. */
     private readonly flush: () => Promise<void>,
     private readonly log: WorkLogger,
     /** Told how each piece ended, and after how many seconds. */
@@ -266,7 +266,6 @@ export class StageWorker {
       observe(outcome === 'done' ? 'done' : 'again');
       if (outcome === 'done') {
         this.told.delete(item.id);
-        void this.flush().catch(() => undefined); // what it owes waits for nothing; the next sweep tries again
         await this.store.work.finish(stage, item.id, this.owner);
         return 'done';
       } else {
@@ -341,7 +340,6 @@ export class StageWorker {
     );
     await failRun(this.store, stage, event, reason, item.headers, [dead]);
     await this.store.work.finish(stage, item.id, this.owner);
-    await this.flush();
   }
 
   /** A replayed dead letter lets its failed run go on where it was. */

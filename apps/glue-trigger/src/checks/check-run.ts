@@ -34,11 +34,13 @@ export async function checkRun(
   { kpis, objects, scratch, limits }: CheckTools,
 ): Promise<Finding[]> {
   if (checks.length === 0 || summary.days.length === 0) return [];
+  const dates = summary.days.map(({ date }) => date);
+  const reading = kpis.readDays(daysToCompare(checks, dates));
+  reading.catch(() => undefined); // awaited below
   return withEngine(scratch, 'check', limits, async (engine, dir) => {
-    const dates = summary.days.map(({ date }) => date);
     const [results, published] = await Promise.all([
       downloadAll(objects, resultObjects(summary), path.join(dir, 'results')),
-      kpis.readDays(daysToCompare(checks, dates)),
+      reading,
     ]);
     const there = new Set(published.map(({ date }) => date));
     const wantsTop = checks.some(({ name }) => name === 'top_genre_gone');

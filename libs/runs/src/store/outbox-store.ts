@@ -1,7 +1,7 @@
 import { DeleteCommand, PutCommand, QueryCommand } from '@aws-sdk/lib-dynamodb';
 import type { Stage } from '@music/events';
 import type { OutboxMessage, OwedMessage } from '../outbox-message';
-import type { RunsTable } from './runs-table';
+import { type RunsTable, outboxOf } from './runs-table';
 
 /** DynamoDB takes 100 writes; some are left for the change that messages go with. */
 export const MESSAGES_A_TRANSACTION = 90;
@@ -17,13 +17,23 @@ export class OutboxStore {
       await this.table.transact(this.table.owing(stage, messages.slice(i, i + MESSAGES_A_TRANSACTION), new Date()));
   }
 
+  /** Has `tell` called with what a stage comes to owe through this store, as soon as it stands in the table. */
+  onOwed(stage: Stage, tell: (owed: readonly OwedMessage[]) => void): void {
+    this.table.onTransacted = (writes) => {
+      const owed = writes.flatMap(({ Put }) =>
+        Put?.Item?.['pk'] === outboxOf(stage) ? [Put.Item as OwedMessage] : [],
+      );
+      if (owed.length > 0) tell(owed);
+    };
+  }
+
   /** The oldest that a stage owes, oldest first, and whether there may be more. */
   async page(stage: Stage): Promise<{ readonly owed: OwedMessage[]; readonly more: boolean }> {
     const { Items, LastEvaluatedKey } = await this.table.dynamo.send(
       new QueryCommand({
         TableName: this.table.name,
         KeyConditionExpression: 'pk = :pk',
-        ExpressionAttributeValues: { ':pk': `outbox#${stage}` },
+        ExpressionAttributeValues: { ':pk': outboxOf(stage) },
         ConsistentRead: true,
         Limit: MESSAGES_A_PAGE,
       }),
@@ -34,7 +44,7 @@ export class OutboxStore {
   async strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void> {
     const { dynamo, name } = this.table;
     await Promise.all(
-      owed.map(({ sk }) => dynamo.send(new DeleteCommand({ TableName: name, Key: { pk: `outbox#${stage}`, sk } }))),
+      owed.map(({ sk }) => dynamo.send(new DeleteCommand({ TableName: name, Key: { pk: outboxOf(stage), sk } }))),
     );
   }
 

@@ -192,13 +192,19 @@ describe('pipeline_runs', () => {
       await Promise.all(workers.splice(0).map((each) => each.stop(0)));
     });
 
-    it('does accepted work once, however often it is asked', async () => {
+    it('does accepted work once, however often it is asked before it is done', async () => {
       let calls = 0;
+      let end = (): void => undefined;
+      const ended = new Promise<void>((resolve) => {
+        end = resolve;
+      });
       const one = worker(async () => {
         calls += 1;
+        await ended;
         return 'done';
       });
       await Promise.all([1, 2, 3].map(() => one.accept(requested(), {})));
+      end();
       await until('the work is done', async () => (await store.work.list('sensor')).length === 0);
       expect(calls).toBe(1);
     });

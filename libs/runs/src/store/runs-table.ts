@@ -26,6 +26,9 @@ export interface Condition {
   readonly ExpressionAttributeValues?: Record<string, unknown>;
 }
 
+/** The partition of what a stage owes. */
+export const outboxOf = (stage: Stage): string => `outbox#${stage}`;
+
 const CONFLICT_ATTEMPTS = 5;
 const CONFLICT_MS = 20;
 
@@ -34,6 +37,9 @@ const CONFLICT_MS = 20;
  * so.
  */
 export class RunsTable {
+  /** Told of every transaction that took place. */
+  onTransacted: (writes: readonly Write[]) => void = () => undefined;
+
   constructor(
     readonly dynamo: DynamoDBDocumentClient,
     readonly name: string,
@@ -100,6 +106,7 @@ export class RunsTable {
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.dynamo.send(new TransactWriteCommand({ TransactItems: [...writes] }));
+        this.onTransacted(writes);
         return true;
       } catch (error) {
         if (!(error instanceof TransactionCanceledException)) throw error;
@@ -116,7 +123,7 @@ export class RunsTable {
     return messages.map((message) => ({
       Put: {
         TableName: this.name,
-        Item: { pk: `outbox#${stage}`, sk: `${now.toISOString()}#${message.id}`, ...message },
+        Item: { pk: outboxOf(stage), sk: `${now.toISOString()}#${message.id}`, ...message },
       },
     }));
   }
