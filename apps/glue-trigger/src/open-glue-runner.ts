@@ -1,5 +1,6 @@
 import { GlueClient } from '@aws-sdk/client-glue';
-import { GlueRunner, type JobRunner } from '@music/job-runners';
+import type { JobRunner } from '@music/job-runners';
+import { GlueRunner } from '@music/job-runners/glue-runner';
 import { awsClient } from '@music/service';
 import type { ObjectStore } from '@music/storage';
 import type { GlueTriggerConfig } from './glue-trigger.config';

@@ -1,5 +1,6 @@
 import { BatchV1Api, CoreV1Api, KubeConfig } from '@kubernetes/client-node';
-import { type JobRunner, SparkKubernetesRunner } from '@music/job-runners';
+import type { JobRunner } from '@music/job-runners';
+import { SparkKubernetesRunner } from '@music/job-runners/spark-kubernetes-runner';
 import type { ObjectStore } from '@music/storage';
 import type { GlueTriggerConfig } from './glue-trigger.config';
 
