@@ -77,10 +77,9 @@ describe('the way over Kafka', () => {
     const table = stack.named('runs');
     const dynamo = localDynamoDB(stack.env);
     await ensureTable(dynamo, pipelineRunsTable(table));
-    [runs, elsewhere] = [0, 1].map(() => new RunStore(DynamoDBDocumentClient.from(dynamo), table)) as [
-      RunStore,
-      RunStore,
-    ];
+    const documents = DynamoDBDocumentClient.from(dynamo);
+    runs = new RunStore(documents, table);
+    elsewhere = new RunStore(documents, table);
     startTransport();
     await until('the transport is ready', () => transport.ready);
   });

@@ -5,6 +5,7 @@ import { type Log, untilConnected } from './kafka-client';
 
 /** Where a stage's owed messages stand; `OutboxStore` is one. */
 export interface OwedMessages {
+  /** Has `tell` called with what the stage comes to owe from now on. */
   onOwed(stage: Stage, tell: (owed: readonly OwedMessage[]) => void): void;
   page(stage: Stage): Promise<{ readonly owed: readonly OwedMessage[]; readonly more: boolean }>;
   strike(stage: Stage, owed: readonly OwedMessage[]): Promise<void>;
@@ -68,7 +69,10 @@ export class Outbox {
     await this.producer.sendBatch({ topicMessages: topics.map((topic) => ({ topic, messages: [] })) });
   }
 
-  /** Sends these and no others, or, where it is sending already or none are named, all that is owed. */
+  /**
+   * Sends these and no others, or, where it is sending already or none are named, all that is owed. What is told while a
+   * flush has read it already goes out twice, which does no harm.
+   */
   private async begin(fresh?: readonly OwedMessage[]): Promise<void> {
     if (!this.connected) return; // the next sweep comes after the connection
     if (this.running !== undefined) {

@@ -17,7 +17,10 @@ export class OutboxStore {
       await this.table.transact(this.table.owing(stage, messages.slice(i, i + MESSAGES_A_TRANSACTION), new Date()));
   }
 
-  /** Has `tell` called with what a stage comes to owe through this store, as soon as it stands in the table. */
+  /**
+   * Has `tell` called with what a stage comes to owe through this store, as soon as it stands in the table; who was told
+   * before is so no longer.
+   */
   onOwed(stage: Stage, tell: (owed: readonly OwedMessage[]) => void): void {
     this.table.onTransacted = (writes) => {
       const owed = writes.flatMap(({ Put }) =>
